@@ -1,0 +1,27 @@
+#include "base/clock.h"
+
+#include <chrono>
+
+namespace berth {
+namespace {
+
+class RealClock : public Clock {
+ public:
+  int64_t MonotonicMicros() const override { return Count(std::chrono::steady_clock::now()); }
+  int64_t UnixMicros() const override { return Count(std::chrono::system_clock::now()); }
+
+ private:
+  template <class TimePoint>
+  static int64_t Count(TimePoint t) {
+    return std::chrono::duration_cast<std::chrono::microseconds>(t.time_since_epoch()).count();
+  }
+};
+
+}  // namespace
+
+const Clock& Clock::Real() {
+  static const RealClock clock;
+  return clock;
+}
+
+}  // namespace berth
