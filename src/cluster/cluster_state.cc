@@ -1,0 +1,465 @@
+#include "cluster/cluster_state.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/status.h"
+#include "fmt/format.h"
+
+namespace berth {
+namespace {
+
+constexpr uint32_t kNoRank = 0xffffffff;
+constexpr uint32_t kMaxRank = 1u << 26;
+constexpr size_t kMaxModels = 64;
+constexpr double kWeightFloor = 0.1;  // of the configured weight, while a node ramps up (envoyproxy/envoy#19526)
+
+// Whether a node may refuse pods that ask for nothing special.
+bool IsRestricted(const Node& node) { return node.is_unschedulable || !ToleratesTaints(node.taints, {}); }
+
+}  // namespace
+
+ClusterState::ClusterState(const Options& options) : options_(options) {
+  options_.mem_grain_bytes = std::max<int64_t>(1, options.mem_grain_bytes);
+}
+
+int64_t ClusterState::Floor(int64_t bytes) const {
+  const int64_t rest = bytes % options_.mem_grain_bytes;
+  return bytes - (rest < 0 ? rest + options_.mem_grain_bytes : rest);
+}
+
+absl::StatusOr<ExtendedAmounts> ClusterState::InternExtended(std::string_view field,
+                                                             std::span<const ExtendedResource> extended) {
+  ExtendedAmounts amounts{};
+  size_t fresh = 0;
+  for (const ExtendedResource& e : extended) {
+    if (std::find(extended_names_.begin(), extended_names_.end(), e.name) == extended_names_.end()) ++fresh;
+  }
+  if (extended_names_.size() + fresh > kMaxExtendedNames) {
+    return absl::ResourceExhaustedError(fmt::format("{}.extended has more distinct names than the cluster holds ({})",
+                                                    field, kMaxExtendedNames));
+  }
+  for (const ExtendedResource& e : extended) {
+    auto it = std::find(extended_names_.begin(), extended_names_.end(), e.name);
+    if (it == extended_names_.end()) it = extended_names_.insert(extended_names_.end(), e.name);
+    amounts[static_cast<size_t>(it - extended_names_.begin())] = e.amount;
+  }
+  return amounts;
+}
+
+absl::StatusOr<Shape> ClusterState::MakeShape(const Node& node) {
+  Shape shape;
+  shape.cpu_milli = node.cpu_milli;
+  shape.mem_bytes = Floor(node.mem_bytes);
+  shape.device_count = node.gpu_count;
+  shape.max_pods = node.max_pods;
+  if (!node.gpu_model.empty()) {
+    shape.gpu_model = FindGpuModel(node.gpu_model);
+    if (shape.gpu_model < 0 && models_.size() == kMaxModels) {
+      return absl::ResourceExhaustedError(
+          fmt::format("node.gpu_model is {}, but the cluster has {} models already", Quoted(node.gpu_model), kMaxModels));
+    }
+  }
+  BERTH_ASSIGN_OR_RETURN(shape.extended, InternExtended("node", node.extended));
+  if (!node.gpu_model.empty() && shape.gpu_model < 0) {
+    shape.gpu_model = static_cast<int32_t>(models_.size());
+    models_.push_back(node.gpu_model);
+  }
+  return shape;
+}
+
+uint32_t ClusterState::InternShape(const Shape& shape) {
+  const auto it = std::find(shapes_.begin(), shapes_.end(), shape);
+  if (it != shapes_.end()) return static_cast<uint32_t>(it - shapes_.begin());
+  shapes_.push_back(shape);
+  return static_cast<uint32_t>(shapes_.size() - 1);
+}
+
+NodeState ClusterState::StateOf(const NodeRecord& r) const {
+  NodeState s;
+  s.cpu_milli = r.cpu_milli;
+  s.mem_bytes = Floor(r.mem_bytes);
+  s.device_count = static_cast<uint8_t>(r.spec.gpu_count);
+  for (size_t i = 0; i < s.device_count; ++i) {  // insertion sort: few devices, mostly sorted
+    int16_t value = r.gpu_milli[i];
+    size_t j = i;
+    for (; j > 0 && s.gpu_milli[j - 1] > value; --j) s.gpu_milli[j] = s.gpu_milli[j - 1];
+    s.gpu_milli[j] = value;
+  }
+  s.shape = r.shape;
+  s.extended = r.extended;
+  s.is_empty = r.pod_count == 0;
+  s.has_pod_slot = r.pod_count < r.spec.max_pods;
+  if (options_.key_fields.pod_count) s.pod_count = static_cast<uint32_t>(r.pod_count);
+  if (options_.key_fields.gpu_affinity) {
+    for (size_t i = 0; i < kAffinityCount; ++i) {
+      if (r.affinity_count[i] > 0) s.gpu_affinity = static_cast<uint8_t>(s.gpu_affinity | 1u << i);
+    }
+  }
+  return s;
+}
+
+void ClusterState::Enter(NodeId id) {
+  NodeRecord& record = nodes_[id.value];
+  const NodeState state = StateOf(record);
+  const auto [it, is_new] = class_of_state_.try_emplace(state, ClassId());
+  if (is_new) {
+    if (free_classes_.empty()) {
+      it->second = ClassId(static_cast<uint32_t>(classes_.size()));
+      classes_.emplace_back();
+    } else {
+      it->second = free_classes_.back();
+      free_classes_.pop_back();
+    }
+    StateClass& fresh = classes_[it->second.value];
+    fresh.state = state;
+    ++fresh.version;
+    fresh.occupied_position = static_cast<uint32_t>(occupied_.size());
+    occupied_.push_back(it->second);
+  }
+  StateClass& cls = classes_[it->second.value];
+  record.class_id = it->second;
+  record.position = static_cast<uint32_t>(cls.members.size());
+  cls.members.push_back(id);
+  // Stale ranks are dropped when they reach the top; a class whose heap is mostly stale is rebuilt, which keeps the cost
+  // amortised and the heap no larger than twice its class.
+  if (cls.rank_heap.size() > 2 * cls.members.size() + 16) {
+    cls.rank_heap.clear();
+    for (NodeId member : cls.members) cls.rank_heap.push_back(nodes_[member.value].rank);
+    std::make_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
+  } else {
+    cls.rank_heap.push_back(record.rank);
+    std::push_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
+  }
+}
+
+void ClusterState::Leave(NodeId id) {
+  NodeRecord& record = nodes_[id.value];
+  const ClassId class_id = record.class_id;
+  StateClass& cls = classes_[class_id.value];
+  const NodeId last = cls.members.back();
+  cls.members[record.position] = last;
+  nodes_[last.value].position = record.position;
+  cls.members.pop_back();
+  record.class_id = ClassId();
+  if (!cls.members.empty()) return;
+  class_of_state_.erase(cls.state);
+  cls.rank_heap.clear();
+  const ClassId moved = occupied_.back();
+  occupied_[cls.occupied_position] = moved;
+  classes_[moved.value].occupied_position = cls.occupied_position;
+  occupied_.pop_back();
+  free_classes_.push_back(class_id);
+}
+
+NodeId ClusterState::Lowest(ClassId id) const {
+  const StateClass& cls = classes_[id.value];
+  for (;;) {
+    const NodeId node = by_rank_[cls.rank_heap.front()];
+    if (node.is_valid() && nodes_[node.value].class_id == id) return node;
+    std::pop_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
+    cls.rank_heap.pop_back();
+  }
+}
+
+// Adds (sign 1) or takes away (sign -1) a node's part of the cluster-wide sums.
+void ClusterState::Recount(const NodeRecord& r, int sign) {
+  const int64_t s = sign;
+  total_cpu_milli_ += s * r.spec.cpu_milli;
+  total_mem_bytes_ += s * r.spec.mem_bytes;
+  total_gpu_milli_ += s * r.spec.gpu_count * kWholeGpuMilli;
+  used_cpu_milli_ += s * (r.spec.cpu_milli - r.cpu_milli);
+  used_mem_bytes_ += s * (r.spec.mem_bytes - r.mem_bytes);
+  for (int i = 0; i < r.spec.gpu_count; ++i) used_gpu_milli_ += s * (kWholeGpuMilli - r.gpu_milli[static_cast<size_t>(i)]);
+  if (r.pod_count > 0) active_nodes_ = static_cast<size_t>(static_cast<int64_t>(active_nodes_) + s);
+  pod_count_ += s * r.pod_count;
+  if (IsRestricted(r.spec)) restricted_nodes_ = static_cast<size_t>(static_cast<int64_t>(restricted_nodes_) + s);
+  node_count_ = static_cast<size_t>(static_cast<int64_t>(node_count_) + s);
+}
+
+absl::StatusOr<NodeId> ClusterState::AddNode(const Node& node, std::optional<uint32_t> rank) {
+  BERTH_RETURN_IF_ERROR(ValidateNode("node", node));
+  if (by_name_.contains(node.name)) {
+    return absl::AlreadyExistsError(fmt::format("node.name is {}, which the cluster has already", Quoted(node.name)));
+  }
+  const uint32_t wanted = rank.value_or(rank_end());
+  if (wanted > kMaxRank) return InvalidField("node.rank", fmt::format("{}", wanted), fmt::format("0 to {}", kMaxRank));
+  if (wanted < by_rank_.size() && by_rank_[wanted].is_valid()) {
+    return absl::AlreadyExistsError(fmt::format("node.rank is {}, which another node has", wanted));
+  }
+  BERTH_ASSIGN_OR_RETURN(const Shape shape, MakeShape(node));
+  NodeId id;
+  if (free_ids_.empty()) {
+    id = NodeId(static_cast<uint32_t>(nodes_.size()));
+    nodes_.emplace_back();
+  } else {
+    id = free_ids_.back();
+    free_ids_.pop_back();
+  }
+  NodeRecord& record = nodes_[id.value];
+  const uint32_t incarnation = record.incarnation + 1;
+  record = NodeRecord();
+  record.incarnation = incarnation;
+  record.spec = node;
+  record.is_present = true;
+  record.rank = wanted;
+  record.cpu_milli = node.cpu_milli;
+  record.mem_bytes = node.mem_bytes;
+  record.extended = shape.extended;
+  for (int i = 0; i < node.gpu_count; ++i) record.gpu_milli[static_cast<size_t>(i)] = kWholeGpuMilli;
+  record.shape = InternShape(shape);
+  record.joined_us = now_us_;
+  record.virtual_time = virtual_now_;
+  if (wanted >= by_rank_.size()) by_rank_.resize(wanted + 1);
+  by_rank_[wanted] = id;
+  by_name_[node.name] = id;
+  Recount(record, 1);
+  Enter(id);
+  ++attribute_version_;
+  ++generation_;
+  return id;
+}
+
+absl::Status ClusterState::UpdateNode(NodeId id, const Node& node) {
+  if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
+  BERTH_RETURN_IF_ERROR(ValidateNode("node", node));
+  if (nodes_[id.value].spec.name != node.name) {
+    return InvalidField("node.name", node.name, "the name that the node has: a name does not change");
+  }
+  BERTH_ASSIGN_OR_RETURN(const Shape shape, MakeShape(node));
+  NodeRecord& record = nodes_[id.value];
+  const ExtendedAmounts before = shapes_[record.shape].extended;
+  Leave(id);
+  Recount(record, -1);
+  record.cpu_milli += node.cpu_milli - record.spec.cpu_milli;
+  record.mem_bytes += node.mem_bytes - record.spec.mem_bytes;
+  for (size_t i = 0; i < kMaxExtendedNames; ++i) record.extended[i] += shape.extended[i] - before[i];
+  for (int i = 0; i < kMaxDevices; ++i) {
+    int16_t& free = record.gpu_milli[static_cast<size_t>(i)];
+    if (i >= node.gpu_count) free = 0;
+    else if (i >= record.spec.gpu_count) free = kWholeGpuMilli;
+  }
+  record.spec = node;
+  record.shape = InternShape(shape);
+  Recount(record, 1);
+  Enter(id);
+  ++attribute_version_;
+  ++generation_;
+  return absl::OkStatus();
+}
+
+absl::Status ClusterState::RemoveNode(NodeId id) {
+  if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
+  NodeRecord& record = nodes_[id.value];
+  Leave(id);
+  Recount(record, -1);
+  by_name_.erase(record.spec.name);
+  by_rank_[record.rank] = NodeId();
+  record.is_present = false;
+  free_ids_.push_back(id);
+  ++attribute_version_;
+  ++generation_;
+  return absl::OkStatus();
+}
+
+std::optional<NodeId> ClusterState::FindNode(std::string_view name) const {
+  const auto it = by_name_.find(absl::string_view(name.data(), name.size()));
+  if (it == by_name_.end()) return std::nullopt;
+  return it->second;
+}
+
+ResolvedRequest ClusterState::Resolve(const PodRequest& request) const {
+  ResolvedRequest r;
+  r.cpu_milli = request.cpu_milli;
+  r.mem_bytes = request.mem_bytes;
+  r.mem_floor_bytes = Floor(request.mem_bytes);
+  r.gpu_count = request.gpu_count;
+  r.gpu_milli = request.gpu_milli;
+  if (!request.gpu_models.empty()) {
+    r.model_mask = 0;
+    for (const std::string& model : request.gpu_models) {
+      const int32_t index = FindGpuModel(model);
+      if (index >= 0) r.model_mask |= uint64_t{1} << index;
+    }
+  }
+  for (const ExtendedResource& e : request.extended) {
+    const auto it = std::find(extended_names_.begin(), extended_names_.end(), e.name);
+    if (it != extended_names_.end()) r.extended[static_cast<size_t>(it - extended_names_.begin())] = e.amount;
+    else if (e.amount > 0) r.is_impossible = 1;
+  }
+  return r;
+}
+
+absl::Status ClusterState::CheckDevices(const NodeRecord& record, const ResolvedRequest& request,
+                                        DeviceSet devices) const {
+  const DeviceSet all = (DeviceSet{1} << record.spec.gpu_count) - 1;
+  if ((devices & ~all) != 0 || __builtin_popcount(devices) != request.gpu_count) {
+    return InvalidField("devices", fmt::format("{:#x}", devices),
+                        fmt::format("{} of the node's {} devices", request.gpu_count, record.spec.gpu_count));
+  }
+  return absl::OkStatus();
+}
+
+void ClusterState::Charge(NodeId id, const ResolvedRequest& request, DeviceSet devices, int sign) {
+  NodeRecord& record = nodes_[id.value];
+  Leave(id);
+  record.cpu_milli -= sign * request.cpu_milli;
+  record.mem_bytes -= sign * request.mem_bytes;
+  used_cpu_milli_ += sign * request.cpu_milli;
+  used_mem_bytes_ += sign * request.mem_bytes;
+  for (size_t i = 0; i < kMaxExtendedNames; ++i) record.extended[i] -= sign * request.extended[i];
+  for (DeviceSet bits = devices; bits != 0; bits &= bits - 1) {
+    const int i = __builtin_ctz(bits);
+    if (i >= record.spec.gpu_count) continue;
+    record.gpu_milli[static_cast<size_t>(i)] =
+        static_cast<int16_t>(record.gpu_milli[static_cast<size_t>(i)] - sign * request.gpu_milli);
+    used_gpu_milli_ += sign * request.gpu_milli;
+  }
+  const int32_t before = record.pod_count;
+  record.pod_count += sign;
+  pod_count_ += sign;
+  if (before == 0) ++active_nodes_;
+  else if (record.pod_count == 0) --active_nodes_;
+  const int affinity = AffinityIndex(request.gpu_count, request.gpu_milli);
+  if (affinity >= 0) record.affinity_count[static_cast<size_t>(affinity)] += sign;
+  Enter(id);
+  ++generation_;
+}
+
+absl::Status ClusterState::Place(const ResolvedRequest& request, NodeId id, DeviceSet devices) {
+  if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
+  const NodeRecord& record = nodes_[id.value];
+  BERTH_RETURN_IF_ERROR(CheckDevices(record, request, devices));
+  const auto exhausted = [](std::string_view what, int64_t want, int64_t free) {
+    return absl::ResourceExhaustedError(fmt::format("{}: want {}, free {}", what, want, free));
+  };
+  if (record.pod_count >= record.spec.max_pods) return exhausted("pod_slots", 1, 0);
+  if (request.cpu_milli > record.cpu_milli) return exhausted("cpu_milli", request.cpu_milli, record.cpu_milli);
+  if (request.mem_bytes > record.mem_bytes) return exhausted("mem_bytes", request.mem_bytes, record.mem_bytes);
+  for (DeviceSet bits = devices; bits != 0; bits &= bits - 1) {
+    const int i = __builtin_ctz(bits);
+    const int16_t free = record.gpu_milli[static_cast<size_t>(i)];
+    if (free < request.gpu_milli) return exhausted(fmt::format("gpu_milli of device {}", i), request.gpu_milli, free);
+  }
+  if (request.is_impossible) return exhausted("extended resource unknown to the cluster", 1, 0);
+  for (size_t i = 0; i < kMaxExtendedNames; ++i) {
+    if (request.extended[i] > 0 && request.extended[i] > record.extended[i]) {
+      return exhausted(extended_names_[i], request.extended[i], record.extended[i]);
+    }
+  }
+  return ForcePlace(request, id, devices);
+}
+
+absl::Status ClusterState::ForcePlace(const ResolvedRequest& request, NodeId id, DeviceSet devices) {
+  if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
+  NodeRecord& record = nodes_[id.value];
+  BERTH_RETURN_IF_ERROR(CheckDevices(record, request, devices));
+  Charge(id, request, devices, 1);
+  last_placed_rank_ = record.rank;
+  virtual_now_ = std::max(virtual_now_, record.virtual_time);
+  const double weight = EffectiveWeight(record);
+  if (weight > 0) {
+    // A node that fitted nothing for long comes back at most one turn ahead of the others.
+    record.virtual_time = std::max(record.virtual_time, virtual_now_ - kStride) +
+                          static_cast<int64_t>(static_cast<double>(kStride) / weight);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ClusterState::Remove(const ResolvedRequest& request, NodeId id, DeviceSet devices) {
+  if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
+  Charge(id, request, devices, -1);
+  return absl::OkStatus();
+}
+
+void ClusterState::ReportResponse(NodeId id, double response_us) {
+  if (!is_present(id) || !std::isfinite(response_us) || response_us < 0) return;
+  double& smoothed = nodes_[id.value].response_us;
+  smoothed = smoothed == 0 ? response_us : smoothed + kResponseSmoothing * (response_us - smoothed);
+  ++generation_;
+}
+
+std::optional<Constraint> ClusterState::Violation(NodeId id, const Pod& pod, const ResolvedRequest& request) const {
+  const NodeRecord& record = nodes_[id.value];
+  if (record.spec.is_unschedulable) return Constraint::kUnschedulable;
+  if (!ToleratesTaints(record.spec.taints, pod.tolerations)) return Constraint::kTaint;
+  if (!MatchesSelector(record.spec.labels, pod.node_selector)) return Constraint::kSelector;
+  const NodeState& state = classes_[record.class_id.value].state;
+  const auto violation = FirstViolation(shapes_[record.shape], state, request);
+  if (violation) return violation;
+  if (record.mem_bytes < request.mem_bytes) return Constraint::kMemory;
+  return std::nullopt;
+}
+
+bool ClusterState::FitsExactly(NodeId id, const ResolvedRequest& request) const {
+  const NodeRecord& record = nodes_[id.value];
+  return !FirstViolation(shapes_[record.shape], classes_[record.class_id.value].state, request) &&
+         record.mem_bytes >= request.mem_bytes;
+}
+
+DeviceSet ClusterState::DevicesAt(NodeId id, DevicePositions positions) const {
+  const NodeRecord& record = nodes_[id.value];
+  const NodeState& state = classes_[record.class_id.value].state;
+  DeviceSet devices = 0;
+  for (DevicePositions bits = positions; bits != 0; bits &= bits - 1) {
+    const int16_t value = state.gpu_milli[static_cast<size_t>(__builtin_ctz(bits))];
+    for (int i = 0; i < record.spec.gpu_count; ++i) {
+      if (record.gpu_milli[static_cast<size_t>(i)] == value && (devices >> i & 1) == 0) {
+        devices |= DeviceSet{1} << i;
+        break;
+      }
+    }
+  }
+  return devices;
+}
+
+std::string_view ClusterState::gpu_model_name(int32_t model) const {
+  return model >= 0 && static_cast<size_t>(model) < models_.size() ? std::string_view(models_[static_cast<size_t>(model)])
+                                                                   : std::string_view();
+}
+
+int32_t ClusterState::FindGpuModel(std::string_view name) const {
+  const auto it = std::find(models_.begin(), models_.end(), name);
+  return it == models_.end() ? -1 : static_cast<int32_t>(it - models_.begin());
+}
+
+double ClusterState::EffectiveWeight(const NodeRecord& node) const {
+  const double weight = node.spec.weight;
+  const int64_t age = now_us_ - node.joined_us;
+  if (options_.slow_start_us <= 0 || age >= options_.slow_start_us) return weight;
+  return weight * std::max(kWeightFloor, static_cast<double>(age) / static_cast<double>(options_.slow_start_us));
+}
+
+absl::Status ClusterState::CheckInvariants() const {
+  ClusterState sums(options_);
+  size_t members = 0;
+  for (uint32_t i = 0; i < nodes_.size(); ++i) {
+    const NodeRecord& record = nodes_[i];
+    if (!record.is_present) continue;
+    sums.Recount(record, 1);
+    const StateClass& cls = classes_[record.class_id.value];
+    if (!(cls.state == StateOf(record))) return absl::InternalError(fmt::format("node {}: stale class", record.spec.name));
+    if (cls.members[record.position] != NodeId(i)) return absl::InternalError("member position is wrong");
+    if (by_rank_[record.rank] != NodeId(i)) return absl::InternalError("rank is wrong");
+  }
+  for (ClassId id : occupied_) {
+    members += classes_[id.value].members.size();
+    const auto it = class_of_state_.find(classes_[id.value].state);
+    if (it == class_of_state_.end() || it->second != id) return absl::InternalError("class index is wrong");
+    NodeId lowest = classes_[id.value].members.front();
+    for (NodeId m : classes_[id.value].members) {
+      if (nodes_[m.value].rank < nodes_[lowest.value].rank) lowest = m;
+    }
+    if (Lowest(id) != lowest) return absl::InternalError("lowest rank of a class is wrong");
+  }
+  const auto all = [](const ClusterState& c) {
+    return std::array<int64_t, 10>{c.total_gpu_milli_, c.total_cpu_milli_, c.total_mem_bytes_, c.used_gpu_milli_,
+                                   c.used_cpu_milli_, c.used_mem_bytes_, static_cast<int64_t>(c.active_nodes_),
+                                   c.pod_count_, static_cast<int64_t>(c.restricted_nodes_),
+                                   static_cast<int64_t>(c.node_count_)};
+  };
+  if (members != node_count_ || all(sums) != all(*this)) return absl::InternalError("a sum over the cluster is wrong");
+  return absl::OkStatus();
+}
+
+}  // namespace berth

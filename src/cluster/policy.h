@@ -1,0 +1,84 @@
+// The one interface of everything that decides: rules, tables made by value iteration, networks.
+//
+// A Policy is an immutable description. It makes Deciders, which do the work: Decide is a pure function of (view, pod, seed).
+// A Decider keeps caches and scratch memory, never anything that changes an answer: a fresh one answers as a warm one does
+// (the conformance kit in tests/conformance checks that). What is evaluated offline is what is served: the same Decider.
+#ifndef BERTH_CLUSTER_POLICY_H_
+#define BERTH_CLUSTER_POLICY_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "cluster/cluster_state.h"
+#include "cluster/constraints.h"
+#include "cluster/pod.h"
+
+namespace berth {
+
+struct PolicyInfo {
+  std::string name;      // as in the registry
+  std::string version;   // of a model; empty for rules
+  std::string kind;      // "rule", "potential", "index", "model"
+  std::string formula;   // what is computed, in one line
+  std::string source;    // where it comes from
+  std::string tie_rule;  // which of the best nodes wins
+  KeyFields key_fields;  // what the cluster must key its classes by
+};
+
+// No node is a decision too, with the counts that say why.
+struct Decision {
+  bool is_placed = false;
+  NodeId node;
+  DeviceSet devices = 0;
+  double score = 0;               // of the chosen node; higher is better
+  bool has_runner_up = false;     // the best node of another state class
+  NodeId runner_up;
+  double runner_up_score = 0;
+  uint32_t tied_nodes = 0;        // nodes that shared the best score, the chosen one included
+  uint32_t feasible_nodes = 0;    // counted only when asked for
+  RefusalCounts refused{};        // counted when asked for, and always when no node was found
+  Generation generation = 0;
+};
+
+struct DecideOptions {
+  bool count_nodes = false;       // fill feasible_nodes and refused; costs O(classes), O(nodes) with selectors or taints
+};
+
+// One line of an explanation.
+struct Candidate {
+  NodeId node;                    // of lowest rank in its class
+  uint32_t class_nodes = 0;       // feasible nodes that share the state
+  DeviceSet devices = 0;
+  double score = 0;
+  NodeState before, after;
+};
+
+struct Explanation {
+  Decision decision;
+  std::vector<Candidate> candidates;   // best first, one a state class (or a node, where a rule looks at single nodes)
+};
+
+// Not thread-safe: one a thread.
+class Decider {
+ public:
+  virtual ~Decider() = default;
+  // Requires that `view` keys by the policy's key_fields. No allocation once warm; never fails.
+  virtual Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) = 0;
+  // The same decision with up to `max_candidates` of what was weighed. Slower.
+  virtual Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max_candidates) = 0;
+};
+
+// Immutable, thread-safe.
+class Policy {
+ public:
+  virtual ~Policy() = default;
+  virtual const PolicyInfo& info() const = 0;
+  virtual std::unique_ptr<Decider> NewDecider() const = 0;
+};
+
+}  // namespace berth
+
+#endif  // BERTH_CLUSTER_POLICY_H_
