@@ -1,0 +1,56 @@
+// The verbs of the `berth` program. A verb's file registers itself, so that adding a verb touches one file:
+//
+//   absl::Status Run(const Flags& flags);
+//   const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
+//     auto flags = std::make_shared<Flags>();
+//     CLI::App* verb = app.add_subcommand("solve", "Value iteration on …");
+//     verb->footer("Example:\n  berth solve --workload vm-like --json");
+//     verb->add_option("--workload", flags->workload, "…")->required();
+//     verb->callback([flags, &result] { result.status = Run(*flags); });
+//   });
+//
+// Results go to stdout, the log to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage (INVALID_ARGUMENT of a flag that
+// CLI11 can't see is usage too: return UsageError).
+#ifndef BERTH_CLI_VERBS_H_
+#define BERTH_CLI_VERBS_H_
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+
+namespace berth::cli {
+
+struct VerbResult {
+  absl::Status status;
+  bool is_usage_error = false;
+};
+
+class VerbRegistration {
+ public:
+  using Add = std::function<void(CLI::App& app, VerbResult& result)>;
+  VerbRegistration(std::string name, Add add);
+};
+
+// Runs the program; returns the exit code.
+int Main(int argc, char** argv);
+
+// "42-51", "1,2,5-7" -> the numbers, in order, each once. Errors: INVALID_ARGUMENT naming `field`; at most 100,000.
+absl::StatusOr<std::vector<uint64_t>> ParseSeeds(std::string_view field, std::string_view text);
+// "0.9,1.0" -> numbers within [low, high].
+absl::StatusOr<std::vector<double>> ParseNumbers(std::string_view field, std::string_view text, double low, double high);
+// "a,b,c" -> non-empty parts.
+std::vector<std::string> SplitList(std::string_view text);
+
+// The machine, build and time that a measured figure belongs to: {"cpu", "cores", "os", "compiler", "build_type", "blas",
+// "version", "commit", "date"}.
+nlohmann::json MachineJson();
+
+}  // namespace berth::cli
+
+#endif  // BERTH_CLI_VERBS_H_
