@@ -6,7 +6,7 @@
 //                                                                          0 = R(s) - alpha h(s)  (discounted at rate
 //                                                                          alpha)
 // Every event has its own maximum: two accept-or-refuse streams are two events, not four joint actions, so a state with
-// K streams costs O(K) and not O(2^K). Start at event_solver.h for solving.
+// K streams costs O(K) and not O(2^K). Start at value_iteration.h for solving.
 //
 // Units are the caller's: rates per time unit, g in reward per the same time unit.
 #ifndef BERTH_MDP_EVENT_MODEL_H_

@@ -1,0 +1,60 @@
+// What every solver of this folder takes and tells beside its answer.
+#ifndef BERTH_MDP_SOLVE_OPTIONS_H_
+#define BERTH_MDP_SOLVE_OPTIONS_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/status.h"
+
+namespace berth::mdp {
+
+enum class Objective { kMaximize, kMinimize };
+
+enum class SweepMethod {
+  // In place, forwards and backwards in turn, every state divided by its own rate; the certificate is made every
+  // `certificate_interval` sweeps. If its width stops shrinking, the solver goes on with kJacobi by itself.
+  kGaussSeidel,
+  // All states from the old values, with one step length; every sweep brings its own bounds (MacQueen 1966; Odoni
+  // 1969).
+  kJacobi,
+};
+
+enum class StopReason {
+  kConverged,       // the certified error is within the tolerance
+  kIterationLimit,  // max_sweeps were done; the answer and its certified error are those of the best sweep seen
+  kPrecisionLimit,  // double (or the wanted single) precision cannot certify the tolerance; the error says what it can
+  kCancelled,       // the progress callback said stop; the answer is the best so far, certified
+};
+
+// "converged", "iteration limit", "precision limit", "cancelled".
+const char* StopReasonName(StopReason reason);
+
+struct Progress {
+  int64_t sweeps = 0;
+  double error = 0;      // certified error now, in the unit of the answer
+  double tolerance = 0;  // where it has to get
+};
+
+struct SolveOptions {
+  // Largest wanted certified error, in the unit of the answer: of every value, or of the gain for the average
+  // criterion. Finite and >= 0; 0 means "as far as the arithmetic goes".
+  double tolerance = 1e-6;
+  int64_t max_sweeps = 1'000'000;  // >= 1
+  SweepMethod method = SweepMethod::kGaussSeidel;
+  int64_t certificate_interval = 10;  // sweeps between certificates, >= 1; kGaussSeidel only
+  // Step length of kJacobi for the average criterion, as a share of the longest that is stable: below 1 breaks periods.
+  double aperiodicity = 0.9;  // above 0, below 1
+  // Keep every value at single precision, for a table that is stored so; the certificate is of the values as stored.
+  bool single_precision_values = false;
+  Objective objective = Objective::kMaximize;  // kMinimize: rewards are costs (stored models only)
+  // Called at every certificate from the solving thread; false stops the solve.
+  std::function<bool(const Progress&)> progress;
+};
+
+// Errors: INVALID_ARGUMENT that names the option, its value and what is accepted.
+absl::Status ValidateOptions(const SolveOptions& options);
+
+}  // namespace berth::mdp
+
+#endif  // BERTH_MDP_SOLVE_OPTIONS_H_
