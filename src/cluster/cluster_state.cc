@@ -1,6 +1,7 @@
 #include "cluster/cluster_state.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "base/status.h"
@@ -9,7 +10,6 @@
 namespace berth {
 namespace {
 
-constexpr uint32_t kNoRank = 0xffffffff;
 constexpr uint32_t kMaxRank = 1u << 26;
 constexpr size_t kMaxModels = 64;
 constexpr double kWeightFloor = 0.1;  // of the configured weight, while a node ramps up (envoyproxy/envoy#19526)
@@ -19,7 +19,17 @@ bool IsRestricted(const Node& node) { return node.is_unschedulable || !Tolerates
 
 }  // namespace
 
-ClusterState::ClusterState(const Options& options) : options_(options) {
+uint64_t ClusterState::UidSource::Take() {
+  constexpr uint64_t kBlock = uint64_t{1} << 20;
+  static std::atomic<uint64_t> next_block{1};
+  if (next == end) {
+    next = next_block.fetch_add(1, std::memory_order_relaxed) * kBlock;
+    end = next + kBlock;
+  }
+  return next++;
+}
+
+ClusterState::ClusterState(const Options& options) : options_(options), naming_version_(uids_.Take()) {
   options_.mem_grain_bytes = std::max<int64_t>(1, options.mem_grain_bytes);
 }
 
@@ -41,7 +51,10 @@ absl::StatusOr<ExtendedAmounts> ClusterState::InternExtended(std::string_view fi
   }
   for (const ExtendedResource& e : extended) {
     auto it = std::find(extended_names_.begin(), extended_names_.end(), e.name);
-    if (it == extended_names_.end()) it = extended_names_.insert(extended_names_.end(), e.name);
+    if (it == extended_names_.end()) {
+      it = extended_names_.insert(extended_names_.end(), e.name);
+      naming_version_ = uids_.Take();
+    }
     amounts[static_cast<size_t>(it - extended_names_.begin())] = e.amount;
   }
   return amounts;
@@ -64,6 +77,7 @@ absl::StatusOr<Shape> ClusterState::MakeShape(const Node& node) {
   if (!node.gpu_model.empty() && shape.gpu_model < 0) {
     shape.gpu_model = static_cast<int32_t>(models_.size());
     models_.push_back(node.gpu_model);
+    naming_version_ = uids_.Take();
   }
   return shape;
 }
@@ -72,7 +86,27 @@ uint32_t ClusterState::InternShape(const Shape& shape) {
   const auto it = std::find(shapes_.begin(), shapes_.end(), shape);
   if (it != shapes_.end()) return static_cast<uint32_t>(it - shapes_.begin());
   shapes_.push_back(shape);
+  naming_version_ = uids_.Take();
   return static_cast<uint32_t>(shapes_.size() - 1);
+}
+
+uint32_t ClusterState::FindPlace(std::string_view name) const {
+  return static_cast<uint32_t>(std::find(places_.begin(), places_.end(), name) - places_.begin());
+}
+
+uint32_t ClusterState::InternPlace(const std::string& name) {
+  const uint32_t index = FindPlace(name);
+  if (index == places_.size()) places_.push_back(name);
+  return index;
+}
+
+void ClusterState::SetViewSpec(NodeId id) {
+  const Node& spec = nodes_[id.value].spec;
+  NodeView& view = views_[id.value];
+  view.weight = spec.weight;
+  view.zone = InternPlace(spec.zone);
+  view.rack = InternPlace(spec.rack);
+  view.position = spec.position;
 }
 
 NodeState ClusterState::StateOf(const NodeRecord& r) const {
@@ -113,41 +147,40 @@ void ClusterState::Enter(NodeId id) {
     }
     StateClass& fresh = classes_[it->second.value];
     fresh.state = state;
-    ++fresh.version;
     fresh.occupied_position = static_cast<uint32_t>(occupied_.size());
-    occupied_.push_back(it->second);
+    occupied_.push_back({it->second, uids_.Take()});
   }
   StateClass& cls = classes_[it->second.value];
-  record.class_id = it->second;
-  record.position = static_cast<uint32_t>(cls.members.size());
+  views_[id.value].class_id = it->second;
+  record.member_position = static_cast<uint32_t>(cls.members.size());
   cls.members.push_back(id);
   // Stale ranks are dropped when they reach the top; a class whose heap is mostly stale is rebuilt, which keeps the cost
   // amortised and the heap no larger than twice its class.
   if (cls.rank_heap.size() > 2 * cls.members.size() + 16) {
     cls.rank_heap.clear();
-    for (NodeId member : cls.members) cls.rank_heap.push_back(nodes_[member.value].rank);
+    for (NodeId member : cls.members) cls.rank_heap.push_back(views_[member.value].rank);
     std::make_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
   } else {
-    cls.rank_heap.push_back(record.rank);
+    cls.rank_heap.push_back(views_[id.value].rank);
     std::push_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
   }
 }
 
 void ClusterState::Leave(NodeId id) {
-  NodeRecord& record = nodes_[id.value];
-  const ClassId class_id = record.class_id;
+  const uint32_t position = nodes_[id.value].member_position;
+  const ClassId class_id = views_[id.value].class_id;
   StateClass& cls = classes_[class_id.value];
   const NodeId last = cls.members.back();
-  cls.members[record.position] = last;
-  nodes_[last.value].position = record.position;
+  cls.members[position] = last;
+  nodes_[last.value].member_position = position;
   cls.members.pop_back();
-  record.class_id = ClassId();
+  views_[id.value].class_id = ClassId();
   if (!cls.members.empty()) return;
   class_of_state_.erase(cls.state);
   cls.rank_heap.clear();
-  const ClassId moved = occupied_.back();
+  const Occupied moved = occupied_.back();
   occupied_[cls.occupied_position] = moved;
-  classes_[moved.value].occupied_position = cls.occupied_position;
+  classes_[moved.id.value].occupied_position = cls.occupied_position;
   occupied_.pop_back();
   free_classes_.push_back(class_id);
 }
@@ -156,7 +189,7 @@ NodeId ClusterState::Lowest(ClassId id) const {
   const StateClass& cls = classes_[id.value];
   for (;;) {
     const NodeId node = by_rank_[cls.rank_heap.front()];
-    if (node.is_valid() && nodes_[node.value].class_id == id) return node;
+    if (node.is_valid() && views_[node.value].class_id == id) return node;
     std::pop_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
     cls.rank_heap.pop_back();
   }
@@ -192,6 +225,7 @@ absl::StatusOr<NodeId> ClusterState::AddNode(const Node& node, std::optional<uin
   if (free_ids_.empty()) {
     id = NodeId(static_cast<uint32_t>(nodes_.size()));
     nodes_.emplace_back();
+    views_.emplace_back();
   } else {
     id = free_ids_.back();
     free_ids_.pop_back();
@@ -202,20 +236,22 @@ absl::StatusOr<NodeId> ClusterState::AddNode(const Node& node, std::optional<uin
   record.incarnation = incarnation;
   record.spec = node;
   record.is_present = true;
-  record.rank = wanted;
   record.cpu_milli = node.cpu_milli;
   record.mem_bytes = node.mem_bytes;
   record.extended = shape.extended;
   for (int i = 0; i < node.gpu_count; ++i) record.gpu_milli[static_cast<size_t>(i)] = kWholeGpuMilli;
   record.shape = InternShape(shape);
   record.joined_us = now_us_;
-  record.virtual_time = virtual_now_;
+  views_[id.value] = NodeView();
+  views_[id.value].rank = wanted;
+  views_[id.value].virtual_time = virtual_now_;
+  SetViewSpec(id);
   if (wanted >= by_rank_.size()) by_rank_.resize(wanted + 1);
   by_rank_[wanted] = id;
   by_name_[node.name] = id;
   Recount(record, 1);
   Enter(id);
-  ++attribute_version_;
+  attribute_version_ = uids_.Take();
   ++generation_;
   return id;
 }
@@ -241,9 +277,10 @@ absl::Status ClusterState::UpdateNode(NodeId id, const Node& node) {
   }
   record.spec = node;
   record.shape = InternShape(shape);
+  SetViewSpec(id);
   Recount(record, 1);
   Enter(id);
-  ++attribute_version_;
+  attribute_version_ = uids_.Take();
   ++generation_;
   return absl::OkStatus();
 }
@@ -254,10 +291,10 @@ absl::Status ClusterState::RemoveNode(NodeId id) {
   Leave(id);
   Recount(record, -1);
   by_name_.erase(record.spec.name);
-  by_rank_[record.rank] = NodeId();
+  by_rank_[views_[id.value].rank] = NodeId();
   record.is_present = false;
   free_ids_.push_back(id);
-  ++attribute_version_;
+  attribute_version_ = uids_.Take();
   ++generation_;
   return absl::OkStatus();
 }
@@ -352,16 +389,16 @@ absl::Status ClusterState::Place(const ResolvedRequest& request, NodeId id, Devi
 
 absl::Status ClusterState::ForcePlace(const ResolvedRequest& request, NodeId id, DeviceSet devices) {
   if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
-  NodeRecord& record = nodes_[id.value];
-  BERTH_RETURN_IF_ERROR(CheckDevices(record, request, devices));
+  BERTH_RETURN_IF_ERROR(CheckDevices(nodes_[id.value], request, devices));
   Charge(id, request, devices, 1);
-  last_placed_rank_ = record.rank;
-  virtual_now_ = std::max(virtual_now_, record.virtual_time);
-  const double weight = EffectiveWeight(record);
+  NodeView& view = views_[id.value];
+  last_placed_rank_ = view.rank;
+  virtual_now_ = std::max(virtual_now_, view.virtual_time);
+  const double weight = EffectiveWeight(id);
   if (weight > 0) {
     // A node that fitted nothing for long comes back at most one turn ahead of the others.
-    record.virtual_time = std::max(record.virtual_time, virtual_now_ - kStride) +
-                          static_cast<int64_t>(static_cast<double>(kStride) / weight);
+    view.virtual_time = std::max(view.virtual_time, virtual_now_ - kStride) +
+                        static_cast<int64_t>(static_cast<double>(kStride) / weight);
   }
   return absl::OkStatus();
 }
@@ -374,8 +411,9 @@ absl::Status ClusterState::Remove(const ResolvedRequest& request, NodeId id, Dev
 
 void ClusterState::ReportResponse(NodeId id, double response_us) {
   if (!is_present(id) || !std::isfinite(response_us) || response_us < 0) return;
-  double& smoothed = nodes_[id.value].response_us;
-  smoothed = smoothed == 0 ? response_us : smoothed + kResponseSmoothing * (response_us - smoothed);
+  float& smoothed = views_[id.value].response_us;
+  const auto sample = static_cast<float>(response_us);
+  smoothed = smoothed == 0 ? sample : smoothed + kResponseSmoothing * (sample - smoothed);
   ++generation_;
 }
 
@@ -384,7 +422,7 @@ std::optional<Constraint> ClusterState::Violation(NodeId id, const Pod& pod, con
   if (record.spec.is_unschedulable) return Constraint::kUnschedulable;
   if (!ToleratesTaints(record.spec.taints, pod.tolerations)) return Constraint::kTaint;
   if (!MatchesSelector(record.spec.labels, pod.node_selector)) return Constraint::kSelector;
-  const NodeState& state = classes_[record.class_id.value].state;
+  const NodeState& state = classes_[views_[id.value].class_id.value].state;
   const auto violation = FirstViolation(shapes_[record.shape], state, request);
   if (violation) return violation;
   if (record.mem_bytes < request.mem_bytes) return Constraint::kMemory;
@@ -393,13 +431,13 @@ std::optional<Constraint> ClusterState::Violation(NodeId id, const Pod& pod, con
 
 bool ClusterState::FitsExactly(NodeId id, const ResolvedRequest& request) const {
   const NodeRecord& record = nodes_[id.value];
-  return !FirstViolation(shapes_[record.shape], classes_[record.class_id.value].state, request) &&
+  return !FirstViolation(shapes_[record.shape], classes_[views_[id.value].class_id.value].state, request) &&
          record.mem_bytes >= request.mem_bytes;
 }
 
 DeviceSet ClusterState::DevicesAt(NodeId id, DevicePositions positions) const {
   const NodeRecord& record = nodes_[id.value];
-  const NodeState& state = classes_[record.class_id.value].state;
+  const NodeState& state = classes_[views_[id.value].class_id.value].state;
   DeviceSet devices = 0;
   for (DevicePositions bits = positions; bits != 0; bits &= bits - 1) {
     const int16_t value = state.gpu_milli[static_cast<size_t>(__builtin_ctz(bits))];
@@ -423,9 +461,9 @@ int32_t ClusterState::FindGpuModel(std::string_view name) const {
   return it == models_.end() ? -1 : static_cast<int32_t>(it - models_.begin());
 }
 
-double ClusterState::EffectiveWeight(const NodeRecord& node) const {
-  const double weight = node.spec.weight;
-  const int64_t age = now_us_ - node.joined_us;
+double ClusterState::EffectiveWeight(NodeId id) const {
+  const double weight = views_[id.value].weight;
+  const int64_t age = now_us_ - nodes_[id.value].joined_us;
   if (options_.slow_start_us <= 0 || age >= options_.slow_start_us) return weight;
   return weight * std::max(kWeightFloor, static_cast<double>(age) / static_cast<double>(options_.slow_start_us));
 }
@@ -435,22 +473,24 @@ absl::Status ClusterState::CheckInvariants() const {
   size_t members = 0;
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     const NodeRecord& record = nodes_[i];
+    if (record.is_present != views_[i].class_id.is_valid()) return absl::InternalError("a removed node has a class");
     if (!record.is_present) continue;
     sums.Recount(record, 1);
-    const StateClass& cls = classes_[record.class_id.value];
+    const StateClass& cls = classes_[views_[i].class_id.value];
     if (!(cls.state == StateOf(record))) return absl::InternalError(fmt::format("node {}: stale class", record.spec.name));
-    if (cls.members[record.position] != NodeId(i)) return absl::InternalError("member position is wrong");
-    if (by_rank_[record.rank] != NodeId(i)) return absl::InternalError("rank is wrong");
+    if (cls.members[record.member_position] != NodeId(i)) return absl::InternalError("member position is wrong");
+    if (by_rank_[views_[i].rank] != NodeId(i)) return absl::InternalError("rank is wrong");
   }
-  for (ClassId id : occupied_) {
-    members += classes_[id.value].members.size();
-    const auto it = class_of_state_.find(classes_[id.value].state);
-    if (it == class_of_state_.end() || it->second != id) return absl::InternalError("class index is wrong");
-    NodeId lowest = classes_[id.value].members.front();
-    for (NodeId m : classes_[id.value].members) {
-      if (nodes_[m.value].rank < nodes_[lowest.value].rank) lowest = m;
+  for (const Occupied& occupied : occupied_) {
+    const StateClass& cls = classes_[occupied.id.value];
+    members += cls.members.size();
+    const auto it = class_of_state_.find(cls.state);
+    if (it == class_of_state_.end() || it->second != occupied.id) return absl::InternalError("class index is wrong");
+    NodeId lowest = cls.members.front();
+    for (NodeId m : cls.members) {
+      if (views_[m.value].rank < views_[lowest.value].rank) lowest = m;
     }
-    if (Lowest(id) != lowest) return absl::InternalError("lowest rank of a class is wrong");
+    if (Lowest(occupied.id) != lowest) return absl::InternalError("lowest rank of a class is wrong");
   }
   const auto all = [](const ClusterState& c) {
     return std::array<int64_t, 10>{c.total_gpu_milli_, c.total_cpu_milli_, c.total_mem_bytes_, c.used_gpu_milli_,

@@ -39,11 +39,22 @@ class ClusterState {
     int64_t slow_start_us = 0;                   // a node that joined ramps its weight up over this time; 0 = at once
   };
 
+  // What rules that look at single nodes read of each node: one cache line, so that they can scan thousands.
+  struct NodeView {
+    ClassId class_id;                            // invalid for the slot of a removed node
+    uint32_t rank = 0;                           // order among ties; unique
+    int64_t virtual_time = 0;                    // weighted rule: grows by kStride / weight with each pod
+    float response_us = 0;                       // smoothed response time; 0 = no sample yet
+    int32_t weight = 1;
+    uint32_t zone = 0, rack = 0;                 // index of the name, see FindPlace; 0 = unnamed
+    Coordinates position;
+  };
+  static_assert(sizeof(NodeView) == 64);
+
   // One node as it is now.
   struct NodeRecord {
     Node spec;
     bool is_present = false;
-    uint32_t rank = 0;                           // order among ties; unique
     uint32_t incarnation = 0;                    // grows when the index is given to another node
     int64_t cpu_milli = 0;                       // free, exact; negative after a node shrank under its pods
     int64_t mem_bytes = 0;
@@ -52,24 +63,27 @@ class ClusterState {
     int32_t pod_count = 0;
     std::array<int32_t, kAffinityCount> affinity_count{};
     uint32_t shape = 0;
-    ClassId class_id;
-    uint32_t position = 0;                       // in the members of its class
+    uint32_t member_position = 0;                // in the members of its class
     int64_t joined_us = 0;
-    int64_t virtual_time = 0;                    // weighted rule: grows by kStride / weight with each pod
-    double response_us = 0;                      // smoothed response time; 0 = no sample yet
   };
 
   struct StateClass {
     NodeState state;
-    uint32_t version = 0;                        // grows when the slot is given to another state
     std::vector<NodeId> members;                 // in no order
     uint32_t occupied_position = 0;
     // Lazy min-heap of ranks; an entry counts only while the node of that rank is a member.
     mutable std::vector<uint32_t> rank_heap;
   };
 
+  // A class that has a node. `uid` belongs to one state in one process and is never reused, copies of a ClusterState
+  // included: a cache that finds the uid it knows may trust what it kept.
+  struct Occupied {
+    ClassId id;
+    uint64_t uid = 0;
+  };
+
   static constexpr int64_t kStride = int64_t{1} << 32;
-  static constexpr double kResponseSmoothing = 0.1;   // weight of a new sample
+  static constexpr float kResponseSmoothing = 0.1f;   // weight of a new sample
 
   ClusterState() : ClusterState(Options()) {}
   explicit ClusterState(const Options& options);
@@ -110,12 +124,14 @@ class ClusterState {
   // All slots, also those of removed nodes (is_present false). Index = NodeId.
   std::span<const NodeRecord> nodes() const { return nodes_; }
   const NodeRecord& node(NodeId id) const { return nodes_[id.value]; }
+  std::span<const NodeView> node_views() const { return views_; }
+  const NodeView& view(NodeId id) const { return views_[id.value]; }
   NodeId node_of_rank(uint32_t rank) const { return rank < by_rank_.size() ? by_rank_[rank] : NodeId(); }
   uint32_t rank_end() const { return static_cast<uint32_t>(by_rank_.size()); }
   std::span<const Shape> shapes() const { return shapes_; }
   const Shape& shape_of(const NodeState& state) const { return shapes_[state.shape]; }
   // The classes that have a node, in no order.
-  std::span<const ClassId> occupied() const { return occupied_; }
+  std::span<const Occupied> occupied() const { return occupied_; }
   size_t class_slots() const { return classes_.size(); }
   const StateClass& state_class(ClassId id) const { return classes_[id.value]; }
   // The member of lowest rank. Requires a class that has a node. Not safe to call concurrently on one object.
@@ -128,7 +144,8 @@ class ClusterState {
   DeviceSet DevicesAt(NodeId node, DevicePositions positions) const;
   // Rank of the node that the last Place chose; rank_end() before the first.
   uint32_t last_placed_rank() const { return last_placed_rank_; }
-  // Grows when labels, taints, cordons or the set of nodes change: a NodeMask of an older version is stale.
+  // Changes when labels, taints, cordons or the set of nodes change: a mask over nodes of another version is stale. Unique in
+  // the process, like uid.
   uint64_t attribute_version() const { return attribute_version_; }
   // Whether some node could refuse a pod without selector and tolerations (it is tainted or cordoned).
   bool has_restricted_nodes() const { return restricted_nodes_ > 0; }
@@ -144,7 +161,11 @@ class ClusterState {
   int64_t pod_count() const { return pod_count_; }
   std::string_view gpu_model_name(int32_t model) const;
   int32_t FindGpuModel(std::string_view name) const;       // -1 when no node ever had it
-  double EffectiveWeight(const NodeRecord& node) const;    // weight with slow start, floor 10 % of the weight
+  uint32_t FindPlace(std::string_view name) const;         // index of a zone or rack name; unknown: an index no node has
+  double EffectiveWeight(NodeId node) const;               // weight with slow start, floor 10 % of the weight
+  // Changes when a shape, model or extended name is added: what is cached by NodeState::shape or ResolvedRequest is stale.
+  // Unique in the process, like uid.
+  uint64_t naming_version() const { return naming_version_; }
   // Recomputes everything that is kept incrementally and compares. For tests and fault drills; O(nodes).
   absl::Status CheckInvariants() const;
 
@@ -152,6 +173,8 @@ class ClusterState {
   absl::StatusOr<ExtendedAmounts> InternExtended(std::string_view field, std::span<const ExtendedResource> extended);
   absl::StatusOr<Shape> MakeShape(const Node& node);
   uint32_t InternShape(const Shape& shape);
+  uint32_t InternPlace(const std::string& name);
+  void SetViewSpec(NodeId id);
   NodeState StateOf(const NodeRecord& record) const;
   void Enter(NodeId id);
   void Leave(NodeId id);
@@ -161,10 +184,26 @@ class ClusterState {
   int64_t Floor(int64_t bytes) const;
   bool is_present(NodeId id) const { return id.value < nodes_.size() && nodes_[id.value].is_present; }
 
+  // Hands out process-wide unique numbers; a copy takes a block of its own.
+  struct UidSource {
+    uint64_t next = 0, end = 0;
+    UidSource() = default;
+    UidSource(const UidSource&) {}
+    UidSource& operator=(const UidSource&) {
+      next = end = 0;
+      return *this;
+    }
+    uint64_t Take();
+  };
+
   Options options_;
+  UidSource uids_;
+  uint64_t naming_version_ = 0;
   Generation generation_ = 0;
   int64_t now_us_ = 0;
   std::vector<NodeRecord> nodes_;
+  std::vector<NodeView> views_;
+  std::vector<std::string> places_{""};
   std::vector<NodeId> free_ids_;
   std::vector<NodeId> by_rank_;
   absl::flat_hash_map<std::string, NodeId> by_name_;
@@ -174,7 +213,7 @@ class ClusterState {
   std::vector<Shape> shapes_;
   std::vector<StateClass> classes_;
   std::vector<ClassId> free_classes_;
-  std::vector<ClassId> occupied_;
+  std::vector<Occupied> occupied_;
   absl::flat_hash_map<NodeState, ClassId> class_of_state_;
   uint64_t attribute_version_ = 0;
   size_t restricted_nodes_ = 0;

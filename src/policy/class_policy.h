@@ -1,0 +1,65 @@
+// The engine under every rule and potential that looks at free capacity alone: it scores each state class once, remembers
+// the score for as long as the class lives, and finds the best node without looking at nodes one by one.
+//
+// Cost of a decision: O(occupied classes) compares of remembered scores, plus one Score call for each class that this pod
+// class has not met yet. With a selector, or where nodes are tainted or cordoned, also O(members) of the tied classes.
+#ifndef BERTH_POLICY_CLASS_POLICY_H_
+#define BERTH_POLICY_CLASS_POLICY_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cluster/policy.h"
+
+namespace berth {
+
+// What a pod is worth on a class of nodes.
+struct Scored {
+  double score = 0;              // higher is better; finite
+  DevicePositions devices = 0;   // gpu_count positions of the state
+  // For a pod of one device: all positions whose device scores the same as the chosen one (0 = only the chosen). On the
+  // node, the device of lowest index among them is taken, or a random one where the policy says so.
+  DevicePositions equal_devices = 0;
+};
+
+struct ScoreContext {
+  int64_t mem_grain_bytes = 1;
+  KeyFields key_fields;
+  bool has_gpus = false;         // the cluster has GPUs
+};
+
+// Made per Decider; may memoise. A score must depend on nothing but its arguments.
+class ClassScorer {
+ public:
+  virtual ~ClassScorer() = default;
+  // Called before the first Score and whenever shapes, models or the context changed: everything remembered is stale.
+  virtual void Reset(const ClusterState& view, const ScoreContext& context) { (void)view, (void)context; }
+  // Requires that the pod fits.
+  virtual Scored Score(const Shape& shape, const NodeState& state, const ResolvedRequest& request) = 0;
+};
+using ClassScorerFactory = std::function<std::unique_ptr<ClassScorer>()>;
+
+enum class TieRule : uint8_t {
+  kLowestRank,       // the node of lowest rank; FGD's simulator and first-fit
+  kUniform,          // uniform over the tied nodes; stock Kubernetes
+  kLeastFreeMemory,  // the class with the least free memory, then lowest rank
+};
+std::string_view TieRuleName(TieRule tie);
+std::optional<TieRule> ParseTieRule(std::string_view name);   // "lowest-rank", "uniform", "least-free-memory"
+
+struct ClassPolicySpec {
+  PolicyInfo info;                       // tie_rule is filled in from `tie`
+  ClassScorerFactory scorer;
+  TieRule tie = TieRule::kLowestRank;
+  // Ties are first broken by this scorer ("by another rule"), then by `tie`. The name goes into info.tie_rule.
+  ClassScorerFactory tie_scorer;
+  std::string tie_scorer_name;
+  bool random_device = false;            // uniform among equal_devices instead of the lowest index
+};
+std::shared_ptr<const Policy> MakeClassPolicy(ClassPolicySpec spec);
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_CLASS_POLICY_H_

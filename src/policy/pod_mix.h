@@ -1,0 +1,25 @@
+// The mix of pods that a fragmentation measure or a potential looks ahead to.
+#ifndef BERTH_POLICY_POD_MIX_H_
+#define BERTH_POLICY_POD_MIX_H_
+
+#include <vector>
+
+#include "cluster/pod.h"
+
+namespace berth {
+
+struct MixClass {
+  PodRequest request;
+  double weight = 0;   // any scale
+};
+using PodMix = std::vector<MixClass>;
+
+// The "typical pods" of FGD (Weng et al., USENIX ATC 2023; traces-and-quality protocol): equal specs are counted together,
+// sorted by count (ties: larger cpu, GPU milli, GPU count, models first), cut to the shortest prefix with at least
+// `coverage` of the weight, renormalised to sum 1 as (count / total) / (prefix / total). With `ignore_memory`, specs differ
+// only in cpu, GPU and models, and memory is 0 in the result. Extended resources are dropped.
+PodMix TypicalPods(const PodMix& mix, double coverage, bool ignore_memory);
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_POD_MIX_H_
