@@ -26,7 +26,7 @@ struct NodeGroup {
 
 // How long pods of a class live.
 struct Lifetime {
-  enum class Kind : uint8_t { kForever, kExponential, kEmpirical };
+  enum class Kind : uint8_t { kUnlimited, kExponential, kEmpirical };
   Kind kind = Kind::kExponential;
   double mean_s = 3600;                     // exponential; for empirical computed from the samples
   std::vector<double> samples_s;            // empirical: one drawn uniformly

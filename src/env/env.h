@@ -1,0 +1,239 @@
+// The environment: an event-driven Markov decision process of placing pods (an SMDP: time passes between decisions).
+//
+// State      the cluster (ClusterState), the pods running with their ends, the pods waiting, the stream of arrivals.
+// Epoch      a pod is to be placed and fits somewhere. Arrivals that fit nowhere are rejected (static and loss form) or wait
+//            (queue form) without a decision, so at every epoch at least one action is legal.
+// Action     index into the candidates: one (state class, device with distinct free) pair each. Infeasible classes keep a
+//            masked row, so that action and observation shapes do not depend on the pod.
+// Transition place the pod, then events in time order (departures before arrivals at the same time) up to the next epoch.
+// Reward     the weighted sum of EnvOptions::reward's terms over the time since the last epoch; see RewardWeights.
+// End        `terminated` when a recorded stream has ended; `truncated` when the window has. They are never both true.
+//
+// A seed fixes arrivals, lives, node ranks and failures whatever is decided, so two policies meet the same stream (paired).
+// Runs are bit-identical for a seed and the same decisions. Thread-safety: none. Copyable by Clone, which is a checkpoint.
+// Cost: a step is O(state classes) for a class policy, whatever the number of nodes; no allocation once warm.
+#ifndef BERTH_ENV_ENV_H_
+#define BERTH_ENV_ENV_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/rng.h"
+#include "cluster/cluster_state.h"
+#include "cluster/policy.h"
+#include "workload/workload.h"
+
+namespace berth {
+
+enum class Form : uint8_t {
+  kStatic,   // arrivals only, nothing departs; what fits nowhere is dropped (the published FGD protocol)
+  kLoss,     // departures; what fits nowhere is lost
+  kQueue,    // departures; what fits nowhere waits, tried again in arrival order whenever a node frees
+};
+absl::StatusOr<Form> ParseForm(std::string_view name);
+std::string_view FormName(Form form);
+
+// Reward = - allocation x (rejected demand x life, capacity-hours)
+//          - waiting x (waiting demand integrated over time, capacity-hours)
+//          - active_nodes x (share of nodes with a pod, integrated, hours)
+//          - latency x (estimated round trip of each placed pod, s)
+//          - balance x (standard deviation over nodes of the used share, integrated, hours)
+// Demand is measured on the workload's load resource (GPU, else the tighter of cpu and memory). In the static form a pod's
+// life counts as one hour.
+struct RewardWeights {
+  double allocation = 1;
+  double waiting = 0;
+  double active_nodes = 0;
+  double latency = 0;
+  double balance = 0;
+};
+
+// Is told of every pod of the stream once it is placed or turned away, in order; `now` is the environment after that.
+class PodObserver {
+ public:
+  virtual ~PodObserver() = default;
+  virtual void OnPod(const class Env& now, uint32_t pod_class, bool is_placed) = 0;
+};
+
+struct EnvOptions {
+  Form form = Form::kLoss;
+  double load = 0.9;                     // offered / capacity; (0, 10]
+  int64_t warmup_us = 5 * int64_t{3'600'000'000};   // not counted in the statistics
+  int64_t window_us = 30 * int64_t{3'600'000'000};  // counted; then the episode is truncated. kForever = no limit
+  RewardWeights reward;
+  ClusterState::Options cluster;
+  // Mean time between failures of one node and its repair, seconds, both exponential; 0 = nodes never fail. A failed node's
+  // pods are lost (loss form) or wait again (queue form); the node returns empty.
+  double node_mtbf_s = 0;
+  double node_repair_s = 600;
+  // Static form with a drawn workload: the stream ends (`terminated`) once this multiple of capacity has arrived.
+  double static_until = 1.3;
+  PodObserver* observer = nullptr;       // not owned; must outlive the environment
+  // Fixed node ranks (rank of node i); empty = a random permutation by seed.
+  std::vector<uint32_t> node_ranks;
+};
+
+// Counted over the pods that arrive inside the window.
+struct EnvStats {
+  int64_t arrived = 0, placed = 0, rejected = 0, lost_to_failures = 0;
+  double offered_gpu_hours = 0, rejected_gpu_hours = 0;
+  double offered_cpu_hours = 0, rejected_cpu_hours = 0;
+  double offered_mem_hours = 0, rejected_mem_hours = 0;   // GiB hours
+  double window_hours = 0;
+  // Integrals over the window, in hours x share of capacity (or of nodes).
+  double allocated_gpu = 0, allocated_cpu = 0, allocated_mem = 0, active_nodes = 0;
+  std::vector<float> waits_s;            // of every pod arrived in the window; still waiting at the end: the wait so far
+  std::vector<uint32_t> wait_class;      // pod class of each entry of waits_s
+  std::vector<float> wait_gpus;          // GPUs of each entry, for GPU-weighted means
+  double reward = 0;                     // summed over the episode, warm-up included
+};
+
+struct StepResult {
+  double reward = 0;
+  bool terminated = false;
+  bool truncated = false;
+  bool is_done() const { return terminated || truncated; }
+};
+
+// One legal or masked action.
+struct EnvAction {
+  ClassId class_id;
+  DevicePositions devices = 0;
+  bool is_legal = false;
+};
+
+class Env {
+ public:
+  // `workload` must outlive the environment. Errors: INVALID_ARGUMENT naming the option, value and range.
+  static absl::StatusOr<std::unique_ptr<Env>> Create(const Workload& workload, const EnvOptions& options);
+
+  // Starts an episode; `reward` of the result is 0. If no epoch ever comes, the result is done at once.
+  StepResult Reset(uint64_t seed);
+  // Requires a running episode. Errors, nothing changed: INVALID_ARGUMENT an action outside [0, actions().size()) or masked;
+  // FAILED_PRECONDITION no episode is running.
+  absl::StatusOr<StepResult> Step(int action);
+  // The same by a policy's decision; the node and devices must fit. Errors as Step.
+  absl::StatusOr<StepResult> StepDecision(const Decision& decision);
+
+  // --- the current epoch (requires a running episode) ------------------------------------------------------------
+  const ClusterState& view() const { return cluster_; }
+  const Pod& pod() const { return pods_[current_class_]; }
+  uint32_t pod_class() const { return current_class_; }
+  int64_t now_us() const { return now_us_; }
+  uint64_t decision_seed() const;        // for Decider::Decide; differs from epoch to epoch
+  // All actions in the order of view().occupied(), devices ascending. Rebuilt by each call; O(classes).
+  const std::vector<EnvAction>& actions();
+
+  const EnvStats& stats() const { return stats_; }
+  const EnvOptions& options() const { return options_; }
+  const Workload& workload() const { return *workload_; }
+  int64_t decisions() const { return decisions_; }
+  bool is_running() const { return is_running_; }
+  // A copy with everything that decides what comes next.
+  std::unique_ptr<Env> Clone() const;
+
+  Env& operator=(const Env&) = delete;
+
+ private:
+  Env(const Workload& workload, const EnvOptions& options);
+  Env(const Env& other);
+
+  struct Event {
+    int64_t time_us = 0;
+    uint64_t sequence = 0;               // ties in the order of making
+    uint32_t index = 0;                  // running pod, or node
+    uint32_t incarnation = 0;            // of the running slot; a stale event is skipped
+    enum class Kind : uint8_t { kDeparture, kNodeFails, kNodeReturns } kind = Kind::kDeparture;
+    bool operator>(const Event& o) const { return time_us != o.time_us ? time_us > o.time_us : sequence > o.sequence; }
+  };
+  struct Running {
+    uint32_t pod_class = 0;
+    NodeId node;
+    DeviceSet devices = 0;
+    uint32_t incarnation = 0;
+    bool is_alive = false;
+  };
+  struct Waiting {
+    int64_t arrived_us = 0;
+    int64_t life_us = 0;
+    uint64_t order = 0;
+    bool is_counted = false;
+  };
+
+  struct FitCell {
+    uint64_t uid = 0;
+    bool fits = false;
+  };
+
+  StepResult Advance();
+  bool FitsSomewhere(uint32_t pod_class);
+  bool FitsClass(uint32_t pod_class, ClassId id) const;
+  bool TakeWaiting();
+  bool TakeArrival();
+  void Handle(const Event& event);
+  void FetchArrival();
+  void Wait(uint32_t pod_class, Waiting waiting, bool at_front);
+  double Demand(uint32_t pod_class) const { return demand_[pod_class]; }
+  double UsedShare(NodeId node) const;
+  void PassTime(int64_t to_us);
+  absl::Status Admit(NodeId node, DeviceSet devices);
+  void Depart(uint32_t index);
+  void Reject();
+  void CountWait(uint32_t pod_class, int64_t wait_us);
+  void FinishWaits();
+  void FailNode(uint32_t index);
+  void ReturnNode(uint32_t index);
+  void TrackUsed(NodeId node, double sign);
+  void Push(Event event);
+  Event Pop();
+
+  const Workload* workload_;
+  EnvOptions options_;
+  std::vector<Node> nodes_;
+  std::vector<Pod> pods_;                // one per class
+  std::vector<ResolvedRequest> requests_;
+  LoadResource load_resource_;
+  std::vector<double> demand_;           // of each class on the load resource, as a share of the cluster
+  std::vector<std::vector<FitCell>> fits_;   // by pod class and state class
+  ClusterState cluster_;
+  std::unique_ptr<ArrivalStream> arrivals_;
+  Arrival next_arrival_;
+  bool has_arrival_ = false;
+  Rng failures_{0};
+  uint64_t seed_ = 0;
+  int64_t now_us_ = 0;
+  int64_t end_us_ = 0;
+  uint64_t sequence_ = 0;
+  std::vector<Event> events_;            // min-heap
+  std::vector<Running> running_;
+  std::vector<uint32_t> free_running_;
+  std::vector<std::deque<Waiting>> waiting_;   // by pod class
+  int64_t waiting_pods_ = 0;
+  double waiting_demand_ = 0;
+  std::vector<NodeId> freed_;            // nodes whose room waiting pods have not tried yet
+  std::vector<NodeId> node_ids_;         // of nodes_[i]; invalid while failed
+  std::vector<uint32_t> ranks_;
+  // The epoch.
+  bool is_running_ = false;
+  uint32_t current_class_ = 0;
+  int64_t current_life_us_ = 0;
+  int64_t current_arrived_us_ = 0;
+  bool current_is_counted_ = false;
+  int64_t decisions_ = 0;
+  std::vector<EnvAction> actions_;
+  double pending_reward_ = 0;
+  double arrived_share_ = 0;             // static form: demand arrived / capacity
+  double sum_used_ = 0, sum_used_squared_ = 0;   // of nodes' used shares, for the balance term
+  EnvStats stats_;
+};
+
+// Runs one episode with a decider; the result is env.stats(). Errors: whatever Step says of a decision that does not fit.
+absl::Status RunEpisode(Env& env, Decider& decider, uint64_t seed);
+
+}  // namespace berth
+
+#endif  // BERTH_ENV_ENV_H_
