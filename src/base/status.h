@@ -22,14 +22,15 @@ absl::Status WithContext(const absl::Status& status, std::string_view where);
 // The message of an error for people: "OK" or the text, without the code.
 std::string_view MessageOf(const absl::Status& status);
 
-#define BERTH_RETURN_IF_ERROR(expression)                \
-  do {                                                   \
-    absl::Status berth_status_ = (expression);           \
-    if (!berth_status_.ok()) return berth_status_;       \
-  } while (false)
-
 #define BERTH_CONCAT_INNER(a, b) a##b
 #define BERTH_CONCAT(a, b) BERTH_CONCAT_INNER(a, b)
+#define BERTH_RETURN_IF_ERROR(expression) BERTH_RETURN_IF_ERROR_IMPL(BERTH_CONCAT(berth_status_, __LINE__), expression)
+#define BERTH_RETURN_IF_ERROR_IMPL(name, expression) \
+  do {                                               \
+    absl::Status name = (expression);                \
+    if (!name.ok()) return name;                     \
+  } while (false)
+
 // BERTH_ASSIGN_OR_RETURN(auto value, Fallible());
 #define BERTH_ASSIGN_OR_RETURN(declaration, expression) \
   BERTH_ASSIGN_OR_RETURN_IMPL(BERTH_CONCAT(berth_or_, __LINE__), declaration, expression)

@@ -1,0 +1,52 @@
+#include "cli/compose.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+#include "fmt/format.h"
+
+namespace berth::cli {
+namespace {
+
+PolicyContext ContextOf(const Workload& workload) {
+  PolicyContext context;
+  context.mix = MixOf(workload);
+  return context;
+}
+
+}  // namespace
+
+absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, const std::vector<std::string>& model_dirs,
+                                        const Workload& workload) {
+  PolicyList policies;
+  const auto add = [&](std::shared_ptr<const Policy> policy) -> absl::Status {
+    for (const auto& other : policies) {
+      if (other->info().name == policy->info().name && other->info().version == policy->info().version) {
+        return InvalidField("policies", policy->info().name, "each policy once");
+      }
+    }
+    policies.push_back(std::move(policy));
+    return absl::OkStatus();
+  };
+  for (const std::string& name : names) {
+    BERTH_ASSIGN_OR_RETURN(auto policy, MakeOnePolicy(name, "", workload));
+    BERTH_RETURN_IF_ERROR(add(std::move(policy)));
+  }
+  for (const std::string& dir : model_dirs) {
+    BERTH_ASSIGN_OR_RETURN(auto policy, MakeOnePolicy("", dir, workload));
+    BERTH_RETURN_IF_ERROR(add(std::move(policy)));
+  }
+  if (policies.empty()) return InvalidField("policies", "", "at least one policy or model; `berth policies` lists them");
+  return policies;
+}
+
+absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& name, const std::string& model_dir,
+                                                            const Workload& workload) {
+  if (name.empty() == model_dir.empty()) {
+    return absl::InvalidArgumentError("give either a policy by name or a model directory");
+  }
+  if (!model_dir.empty()) return absl::UnimplementedError("models are not built in yet");
+  return MakePolicy(name, ContextOf(workload));
+}
+
+}  // namespace berth::cli

@@ -1,0 +1,26 @@
+// Where concrete policies are made: the composition root of every verb that decides.
+#ifndef BERTH_CLI_COMPOSE_H_
+#define BERTH_CLI_COMPOSE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "evaluate/evaluate.h"
+#include "policy/registry.h"
+#include "workload/workload.h"
+
+namespace berth::cli {
+
+// The policies named (registry names, `index` included) and the models in the given directories, in that order. `workload`
+// is what they look ahead to. Errors: as MakePolicy and LoadModelDir; INVALID_ARGUMENT the same name twice.
+absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, const std::vector<std::string>& model_dirs,
+                                        const Workload& workload);
+
+// One policy, by name or from a model directory (exactly one of the two is not empty).
+absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& name, const std::string& model_dir,
+                                                            const Workload& workload);
+
+}  // namespace berth::cli
+
+#endif  // BERTH_CLI_COMPOSE_H_

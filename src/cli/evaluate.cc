@@ -1,0 +1,318 @@
+// `berth evaluate`: policies on workloads, paired, with intervals.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "cli/compose.h"
+#include "cli/verbs.h"
+#include "evaluate/evaluate.h"
+#include "evaluate/report.h"
+#include "fmt/format.h"
+#include "workload/openb.h"
+
+namespace berth::cli {
+namespace {
+
+struct Flags {
+  std::string protocol = "churn";
+  std::string nodes, pods, arrival, noderank;
+  std::string workload = "openb-like";
+  std::string form = "loss";
+  std::string load = "0.9";
+  std::string seeds = "101-108";
+  std::string policies;
+  std::vector<std::string> models;
+  int64_t node_count = 0;
+  double warmup_hours = 5, window_hours = 30;
+  int jobs = 0;
+  std::string out;
+  bool json = false;
+  bool is_quiet = false;
+};
+
+std::string Digits(double x) { return fmt::format("{:.3f}", x); }
+std::string WithHalf(const Interval& i) { return fmt::format("{:.3f} ± {:.3f}", i.mean, i.high - i.mean); }
+
+std::vector<std::string> DefaultPolicies(bool has_gpus) {
+  if (!has_gpus) return {"first-fit", "best-fit", "most-allocated", "fgd", "stranding", "kubernetes-default"};
+  return {"first-fit", "best-fit", "most-allocated", "most-allocated-gpu", "fgd", "fgd-keep-empty", "stranding"};
+}
+
+bool HasGpus(const Workload& workload) { return LoadResourceOf(workload) == LoadResource::kGpu; }
+
+std::string CommandLine(const CLI::App& verb) {
+  std::string line = "berth " + verb.get_name();
+  for (const CLI::Option* option : verb.get_options()) {
+    if (option->count() == 0) continue;
+    line += " " + option->get_name();
+    if (option->get_expected_max() == 0) continue;
+    for (const std::string& value : option->results()) line += " " + value;
+  }
+  return line;
+}
+
+absl::Status WriteFile(const std::filesystem::path& path, std::string_view text) {
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) return absl::FailedPreconditionError(fmt::format("--out: {} can't be written", Quoted(path.filename().string())));
+  return absl::OkStatus();
+}
+
+// Writes report.html, results.json and config.yaml, or says where results went.
+absl::Status WriteOut(const Flags& flags, const CLI::App& verb, const nlohmann::json& results, Report report) {
+  if (flags.out.empty()) return absl::OkStatus();
+  std::error_code error;
+  std::filesystem::create_directories(flags.out, error);
+  if (error) return InvalidField("--out", flags.out, "a directory that can be made");
+  const nlohmann::json machine = MachineJson();
+  report.command = CommandLine(verb);
+  report.machine = fmt::format("{}, {} cores, {}, {}, commit {}, {}", machine["cpu"].get<std::string>(), machine["cores"].get<int>(),
+                               machine["compiler"].get<std::string>(), machine["build_type"].get<std::string>(),
+                               machine["commit"].get<std::string>(), machine["date"].get<std::string>());
+  nlohmann::json with_machine = results;
+  with_machine["machine"] = machine;
+  with_machine["command"] = report.command;
+  const std::filesystem::path dir(flags.out);
+  BERTH_RETURN_IF_ERROR(WriteFile(dir / "results.json", with_machine.dump(1) + "\n"));
+  BERTH_RETURN_IF_ERROR(WriteFile(dir / "report.html", HtmlReport(report)));
+  BERTH_RETURN_IF_ERROR(WriteFile(dir / "config.yaml", verb.config_to_str(true, false)));
+  LogInfo("wrote report.html, results.json and the effective configuration to {}", flags.out);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<FgdSequence>> ReadSequences(const Flags& flags, size_t nodes, size_t pods,
+                                                       const std::vector<uint64_t>& seeds) {
+  BERTH_ASSIGN_OR_RETURN(const auto orders, ReadArrivalOrders(flags.arrival, pods));
+  BERTH_ASSIGN_OR_RETURN(const auto ranks, ReadNodeRanks(flags.noderank, nodes));
+  std::vector<FgdSequence> sequences;
+  for (uint64_t seed : seeds) {
+    const auto find = [&](const std::vector<SeedColumn>& columns) {
+      return std::find_if(columns.begin(), columns.end(), [&](const SeedColumn& c) { return c.seed == seed; });
+    };
+    const auto order = find(orders);
+    const auto rank = find(ranks);
+    if (order == orders.end() || rank == ranks.end()) {
+      return InvalidField("--seeds", fmt::format("{}", seed), order == orders.end() ? "a seed with a column in the arrival file"
+                                                                                    : "a seed with a column in the rank file");
+    }
+    sequences.push_back({seed, order->values, rank->values});
+  }
+  return sequences;
+}
+
+absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
+  BERTH_ASSIGN_OR_RETURN(const auto seeds, ParseSeeds("--seeds", flags.seeds));
+  std::vector<Node> nodes;
+  std::vector<PodRequest> requests;
+  std::vector<FgdSequence> sequences;
+  Workload mix;   // what the policies look ahead to
+  const int files = !flags.nodes.empty() + !flags.pods.empty() + !flags.arrival.empty() + !flags.noderank.empty();
+  if (files == 4) {
+    BERTH_ASSIGN_OR_RETURN(nodes, ReadOpenbNodes(flags.nodes));
+    BERTH_ASSIGN_OR_RETURN(const auto pods, ReadOpenbPods(flags.pods));
+    for (const OpenbPod& pod : pods) {
+      requests.push_back(pod.request);
+      PodClass c;
+      c.request = pod.request;
+      c.share = 1;
+      mix.pod_classes.push_back(std::move(c));
+    }
+    for (const Node& node : nodes) mix.node_groups.push_back({node, 1});
+    BERTH_ASSIGN_OR_RETURN(sequences, ReadSequences(flags, nodes.size(), pods.size(), seeds));
+  } else if (files == 0) {
+    BERTH_ASSIGN_OR_RETURN(mix, LoadWorkloadByNameOrFile(flags.workload));
+    if (flags.node_count > 0) {
+      BERTH_ASSIGN_OR_RETURN(mix, ScaleNodes(mix, flags.node_count));
+    }
+    nodes = mix.Nodes();
+    sequences = DrawFgdSequences(mix, seeds, 1.3, &requests);
+  } else {
+    return absl::InvalidArgumentError("the fgd protocol needs --nodes, --pods, --arrival and --noderank together, or none of them and --workload");
+  }
+  const auto names = flags.policies.empty() && flags.models.empty() ? DefaultPolicies(true) : SplitList(flags.policies);
+  BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, mix));
+  BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(nodes, requests, sequences, policies, {flags.jobs, flags.is_quiet}));
+
+  nlohmann::json json{{"runs", nlohmann::json::array()}};
+  for (const FgdRun& run : runs) {
+    json["runs"].push_back({{"policy", run.policy},
+                            {"seed", run.seed},
+                            {"allocated_gpu_milli", run.allocated_gpu_milli},
+                            {"failed_pods", run.failed_pods},
+                            {"unallocated_percent_at_100", run.unallocated_percent_at(100)},
+                            {"unallocated_percent_at_130", run.unallocated_percent_at(130)},
+                            {"curve", run.curve}});
+  }
+  Report report;
+  report.title = "Arrivals only (FGD protocol)";
+  Table table{"Unallocated GPU, % of the cluster (lower is better; mean ± 95 % half width over seeds)",
+              {"policy", "at 100 % arrived", "at 130 %", "failed pods"}, {}};
+  Plot plot{"GPU allocation", "arrived demand, % of capacity", "allocated, % of capacity", {}};
+  const size_t per_policy = sequences.size();
+  for (size_t p = 0; p < policies.size(); ++p) {
+    std::vector<double> at_100, at_130, failed;
+    Series series{runs[p * per_policy].policy, {}, {}, {}, {}};
+    for (size_t s = 0; s < per_policy; ++s) {
+      const FgdRun& run = runs[p * per_policy + s];
+      at_100.push_back(run.unallocated_percent_at(100));
+      at_130.push_back(run.unallocated_percent_at(130));
+      failed.push_back(static_cast<double>(run.failed_pods));
+    }
+    for (int b = 80; b < kCurvePoints; ++b) {
+      double mean = 0;
+      for (size_t s = 0; s < per_policy; ++s) mean += runs[p * per_policy + s].curve[static_cast<size_t>(b)] / static_cast<double>(per_policy);
+      series.x.push_back(b);
+      series.y.push_back(mean);
+    }
+    plot.series.push_back(std::move(series));
+    table.rows.push_back({runs[p * per_policy].policy, WithHalf(MeanInterval(at_100)), WithHalf(MeanInterval(at_130)),
+                          fmt::format("{:.1f}", MeanInterval(failed).mean)});
+  }
+  report.tables.push_back(table);
+  report.plots.push_back(plot);
+  BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
+  if (flags.json) fmt::print("{}\n", json.dump());
+  else fmt::print("{}", TextTable(table));
+  return absl::OkStatus();
+}
+
+struct Metric {
+  std::string key, title;
+  std::function<double(const ChurnRun&)> value;
+};
+
+absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
+  BERTH_ASSIGN_OR_RETURN(const auto seeds, ParseSeeds("--seeds", flags.seeds));
+  BERTH_ASSIGN_OR_RETURN(const auto loads, ParseNumbers("--load", flags.load, 1e-6, 10));
+  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(flags.workload));
+  if (flags.node_count > 0) {
+    BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, flags.node_count));
+  }
+  ChurnOptions churn;
+  BERTH_ASSIGN_OR_RETURN(churn.env.form, ParseForm(flags.form));
+  churn.env.warmup_us = static_cast<int64_t>(flags.warmup_hours * 3.6e9);
+  churn.env.window_us = static_cast<int64_t>(flags.window_hours * 3.6e9);
+  churn.loads = loads;
+  churn.seeds = seeds;
+  const bool has_gpus = HasGpus(workload);
+  const auto names = flags.policies.empty() && flags.models.empty() ? DefaultPolicies(has_gpus) : SplitList(flags.policies);
+  BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, workload));
+  BERTH_ASSIGN_OR_RETURN(const auto runs, RunChurn(workload, churn, policies, {flags.jobs, flags.is_quiet}));
+
+  // What the paired differences are taken of.
+  Metric metric = has_gpus ? Metric{"rejected_gpu_hours_percent", "rejected GPU hours, %", [](const ChurnRun& r) { return r.rejected_gpu_hours_percent(); }}
+                           : Metric{"rejected_cpu_hours_percent", "rejected CPU hours, %", [](const ChurnRun& r) { return r.rejected_cpu_hours_percent(); }};
+  if (churn.env.form == Form::kQueue) {
+    metric = {"wait_gpu_weighted_mean_s", "GPU-weighted mean wait, s", [](const ChurnRun& r) { return r.wait_gpu_weighted_mean_s(); }};
+    if (!has_gpus) metric = {"wait_mean_s", "mean wait, s", [](const ChurnRun& r) { return r.wait_mean_s(); }};
+  }
+  nlohmann::json json{{"workload", workload.name}, {"nodes", workload.node_count()}, {"form", flags.form}, {"runs", nlohmann::json::array()}};
+  for (const ChurnRun& run : runs) {
+    json["runs"].push_back({{"policy", run.policy},
+                            {"seed", run.seed},
+                            {"load", run.load},
+                            {"rejected_gpu_hours_percent", run.rejected_gpu_hours_percent()},
+                            {"rejected_cpu_hours_percent", run.rejected_cpu_hours_percent()},
+                            {"rejected_pods_percent", run.rejected_pods_percent()},
+                            {"allocated_gpu_percent", run.allocated_gpu_percent()},
+                            {"allocated_cpu_percent", run.allocated_cpu_percent()},
+                            {"active_nodes_percent", run.active_nodes_percent()},
+                            {"wait_mean_s", run.wait_mean_s()},
+                            {"wait_gpu_weighted_mean_s", run.wait_gpu_weighted_mean_s()},
+                            {"wait_p99_s", run.wait_quantile_s(0.99)},
+                            {"arrived_pods", run.stats.arrived},
+                            {"placed_pods", run.stats.placed}});
+  }
+  const auto differences = PairedDifferences(runs, metric.value);
+  json["paired_metric"] = metric.key;
+  json["paired"] = nlohmann::json::array();
+  for (const PairedDifference& d : differences) {
+    json["paired"].push_back({{"policy", d.policy}, {"against", d.against}, {"load", d.load}, {"metric", metric.key},
+                              {"difference", d.difference.mean}, {"ci95_low", d.difference.low}, {"ci95_high", d.difference.high}});
+  }
+
+  Report report;
+  report.title = fmt::format("{} nodes of {}, {} form", workload.node_count(), workload.name, flags.form);
+  Table table{metric.title + " (mean ± 95 % half width over seeds)", {"policy", "load", metric.title, "allocated GPU, %", "allocated CPU, %", "mean wait, s", "p99 wait, s"}, {}};
+  Plot plot{metric.title, "offered load", metric.title, {}};
+  for (size_t p = 0; p < policies.size(); ++p) {
+    Series series{policies[p]->info().name, {}, {}, {}, {}};
+    for (size_t l = 0; l < loads.size(); ++l) {
+      std::vector<double> values, gpu, cpu, wait, p99;
+      for (size_t s = 0; s < seeds.size(); ++s) {
+        const ChurnRun& run = runs[(p * loads.size() + l) * seeds.size() + s];
+        values.push_back(metric.value(run));
+        gpu.push_back(run.allocated_gpu_percent());
+        cpu.push_back(run.allocated_cpu_percent());
+        wait.push_back(run.wait_mean_s());
+        p99.push_back(run.wait_quantile_s(0.99));
+      }
+      const Interval interval = MeanInterval(values);
+      table.rows.push_back({series.name, fmt::format("{}", loads[l]), WithHalf(interval), Digits(MeanInterval(gpu).mean), Digits(MeanInterval(cpu).mean),
+                            Digits(MeanInterval(wait).mean), Digits(MeanInterval(p99).mean)});
+      series.x.push_back(loads[l]);
+      series.y.push_back(interval.mean);
+      series.low.push_back(interval.low);
+      series.high.push_back(interval.high);
+    }
+    plot.series.push_back(std::move(series));
+  }
+  Table paired{"Paired differences of " + metric.title + " (95 % interval; policy minus against)", {"policy", "against", "load", "difference", "low", "high", "excludes 0"}, {}};
+  for (const PairedDifference& d : differences) {
+    const auto at = [&](const std::string& name) {
+      return std::find_if(policies.begin(), policies.end(), [&](const auto& p) { return p->info().name == name; }) - policies.begin();
+    };
+    if (at(d.policy) < at(d.against)) continue;   // each pair once, the later policy against the earlier
+    paired.rows.push_back({d.policy, d.against, fmt::format("{}", d.load), Digits(d.difference.mean), Digits(d.difference.low), Digits(d.difference.high),
+                           d.difference.excludes_zero() ? "yes" : "no"});
+  }
+  report.tables = {table, paired};
+  report.plots.push_back(plot);
+  BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
+  if (flags.json) fmt::print("{}\n", json.dump());
+  else fmt::print("{}\n{}", TextTable(table), TextTable(paired));
+  return absl::OkStatus();
+}
+
+absl::Status Run(const Flags& flags, const CLI::App& verb) {
+  if (flags.protocol == "fgd") return RunFgd(flags, verb);
+  if (flags.protocol == "churn") return RunDepartures(flags, verb);
+  return InvalidField("--protocol", flags.protocol, "fgd, churn");
+}
+
+const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& result) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand("evaluate", "Any set of policies on any workload: paired seeds, confidence intervals, JSON and an HTML report");
+  verb->footer(
+      "Examples:\n"
+      "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty\n"
+      "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
+      "  berth evaluate --workload vm-like --policies best-fit,index --out report/");
+  verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; fgd: the published protocol, arrivals only")->capture_default_str();
+  verb->add_option("--workload", flags->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format")->capture_default_str();
+  verb->add_option("--node-count", flags->node_count, "scale the workload to this many nodes (0 = as it is)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000}));
+  verb->add_option("--form", flags->form, "churn: loss (what fits nowhere is lost) or queue (it waits)")->capture_default_str();
+  verb->add_option("--load", flags->load, "churn: offered load, one or more, e.g. 0.9,1.0")->capture_default_str();
+  verb->add_option("--warmup-hours", flags->warmup_hours, "churn: not counted")->check(CLI::Range(0.0, 1e5))->capture_default_str();
+  verb->add_option("--window-hours", flags->window_hours, "churn: counted")->check(CLI::Range(1e-3, 1e5))->capture_default_str();
+  verb->add_option("--nodes", flags->nodes, "fgd: node list (openb CSV)");
+  verb->add_option("--pods", flags->pods, "fgd: pod list (openb CSV)");
+  verb->add_option("--arrival", flags->arrival, "fgd: arrival orders, one column a seed");
+  verb->add_option("--noderank", flags->noderank, "fgd: node ranks, one column a seed");
+  verb->add_option("--seeds", flags->seeds, "e.g. 42-51 or 1,2,5")->capture_default_str();
+  verb->add_option("--policies", flags->policies, "names with commas between; `berth policies` lists them");
+  verb->add_option("--model", flags->models, "model directory; may be given more than once");
+  verb->add_option("--jobs", flags->jobs, "threads (0 = one a core)")->check(CLI::Range(0, 1024));
+  verb->add_option("--out", flags->out, "directory for report.html, results.json and the effective configuration");
+  verb->add_flag("--json", flags->json, "print JSON");
+  verb->add_flag("--quiet", flags->is_quiet, "no progress");
+  verb->set_config("--config", "", "read flags from a file");
+  verb->callback([flags, verb, &result] { result.status = Run(*flags, *verb); });
+});
+
+}  // namespace
+}  // namespace berth::cli

@@ -1,0 +1,49 @@
+// The report of an evaluation: one HTML file with tables and plots inside it, nothing fetched from elsewhere.
+#ifndef BERTH_EVALUATE_REPORT_H_
+#define BERTH_EVALUATE_REPORT_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace berth {
+
+// One line of a plot. `low` and `high` are drawn as error bars where they are not empty.
+struct Series {
+  std::string name;
+  std::vector<double> x, y, low, high;
+};
+
+struct Plot {
+  std::string title, x_label, y_label;
+  std::vector<Series> series;
+};
+
+// The plot as SVG text, drawn by gnuplot. Errors: FAILED_PRECONDITION gnuplot is not installed or failed.
+absl::StatusOr<std::string> DrawSvg(const Plot& plot);
+
+struct Table {
+  std::string title;
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+};
+
+struct Report {
+  std::string title;
+  std::string command;               // that made it
+  std::string machine;               // one line
+  std::vector<Table> tables;
+  std::vector<Plot> plots;
+};
+
+// Without gnuplot the plots are replaced by a line that says so. All text is escaped.
+std::string HtmlReport(const Report& report);
+
+// A table for the terminal, columns aligned.
+std::string TextTable(const Table& table);
+
+}  // namespace berth
+
+#endif  // BERTH_EVALUATE_REPORT_H_
