@@ -43,13 +43,14 @@ struct SolveOptions {
   int64_t max_sweeps = 1'000'000;  // >= 1
   SweepMethod method = SweepMethod::kGaussSeidel;
   int64_t certificate_interval = 10;  // sweeps between certificates, >= 1; kGaussSeidel only
-  // Step length of kJacobi for the average criterion, as a share of the longest that is stable: below 1 breaks periods.
+  // Step length of kJacobi as a share of the longest that is stable: below 1 breaks periods.
   double aperiodicity = 0.9;  // above 0, below 1
-  // Keep every value at single precision, for a table that is stored so; the certificate is of the values as stored.
+  // Round the values of the answer to single precision, for a table that is stored so; the error is that of the rounded
+  // values.
   bool single_precision_values = false;
   Objective objective = Objective::kMaximize;  // kMinimize: rewards are costs (stored models only)
   // Called at every certificate from the solving thread; false stops the solve.
-  std::function<bool(const Progress&)> progress;
+  std::function<bool(const Progress&)> progress = {};
 };
 
 // Errors: INVALID_ARGUMENT that names the option, its value and what is accepted.

@@ -41,12 +41,12 @@ struct CheckedResidual {
 
 // What the sweeps need of a model; the two forms below provide it.
 template <class F>
-concept RateForm = requires(const F& form, StateIndex s, const double* h, double gain) {
+concept RateForm = requires(const F& form, StateIndex s, const double* h, double level) {
   { form.num_states() } -> std::convertible_to<StateIndex>;
   { form.discount_rate() } -> std::convertible_to<double>;
   { form.is_terminal(s) } -> std::convertible_to<bool>;
   { form.Evaluate(s, h) } -> std::same_as<Backup>;
-  { form.Step(s, h, gain) } -> std::convertible_to<double>;
+  { form.Step(s, h, level) } -> std::convertible_to<double>;
   { form.Check(s, h) } -> std::same_as<CheckedResidual>;
 };
 
@@ -60,10 +60,10 @@ class EventForm {
   bool is_terminal(StateIndex) const { return false; }
   Backup Evaluate(StateIndex s, const double* h) const { return EvaluateBackup(model_, s, h); }
   // The change of h(s) in an in-place sweep. Refused events count as rate here, which only shortens the step.
-  double Step(StateIndex s, const double* h, double gain) const {
+  double Step(StateIndex s, const double* h, double level) const {
     const Backup backup = EvaluateBackup(model_, s, h);
     const double rate = backup.exit_rate + discount_rate_;
-    return rate > 0 ? (backup.residual - gain - discount_rate_ * h[s]) / rate : 0;
+    return rate > 0 ? (backup.residual - level - discount_rate_ * h[s]) / rate : 0;
   }
   CheckedResidual Check(StateIndex s, const double* h) const {
     CheckedBackupVisitor visitor(h, s);
@@ -118,13 +118,13 @@ class ActionForm {
 
   // Solves the equation of s exactly for the action that makes h(s) largest. An action that never leaves has no such
   // solution without discount; then the step has unit rate.
-  double Step(StateIndex s, const double* h, double gain) const {
+  double Step(StateIndex s, const double* h, double level) const {
     const int32_t n = model_.num_actions(s);
     double best = n == 0 ? 0 : -kInfinity;
     for (int32_t a = 0; a < n; ++a) {
       const Backup backup = EvaluateAction(s, a, h);
       const double rate = backup.exit_rate + discount_rate_;
-      best = std::max(best, (backup.residual - gain - discount_rate_ * h[s]) / (rate > 0 ? rate : 1));
+      best = std::max(best, (backup.residual - level - discount_rate_ * h[s]) / (rate > 0 ? rate : 1));
     }
     return best;
   }
@@ -237,7 +237,7 @@ struct SweepResult {
 template <RateForm F>
 class Sweeper {
  public:
-  // `values` is the warm start, num_states() numbers. The form must outlive the sweeper.
+  // `values` is the warm start, num_states() finite numbers. The form must outlive the sweeper.
   Sweeper(const F& form, const SolveOptions& options, std::vector<double> values)
       : form_(form),
         options_(options),
@@ -248,8 +248,9 @@ class Sweeper {
     for (StateIndex s = 0; s < num_states_; ++s) {
       has_terminal_ = has_terminal_ || form_.is_terminal(s);
       max_rate_ = std::max(max_rate_, form_.Evaluate(s, values_.data()).exit_rate);
-      values_[s] = form_.is_terminal(s) ? 0 : Stored(values_[s]);
+      if (form_.is_terminal(s)) values_[s] = 0;
     }
+    MoveToZero();
   }
 
   // Errors: OUT_OF_RANGE when values or bounds are no longer finite.
@@ -276,10 +277,6 @@ class Sweeper {
   // Certificates without progress after which in-place sweeps are given up; progress is 3 % of the width.
   static constexpr int kStalledCertificates = 30;
 
-  double Stored(double value) const {
-    return options_.single_precision_values ? static_cast<double>(static_cast<float>(value)) : value;
-  }
-
   // Keeps the best values seen, so that more sweeps never make the answer worse.
   void Keep(const Certificate& certificate) {
     const double error = certificate.error(alpha_);
@@ -296,61 +293,60 @@ class Sweeper {
     const double error = best_.certificate.error(alpha_);
     if (error <= options_.tolerance) return StopReason::kConverged;
     if (options_.progress && !options_.progress({sweeps_, error, options_.tolerance})) return StopReason::kCancelled;
-    if (certificate.error(alpha_) <= 2 * PrecisionFloor(certificate)) return StopReason::kPrecisionLimit;
+    // Rounding makes more than half of the width: more sweeps can't bring it down.
+    if (certificate.error(alpha_) <= 2 * certificate.error_by_rounding(alpha_)) return StopReason::kPrecisionLimit;
     if (sweeps_ >= options_.max_sweeps) return StopReason::kIterationLimit;
     return std::nullopt;
   }
 
-  double PrecisionFloor(const Certificate& certificate) const {
-    double floor = certificate.error_by_rounding(alpha_);
-    if (options_.single_precision_values) {
-      // Half a unit in the last place of the largest value, at both ends of every difference.
-      const double ulp = certificate.largest_value * std::numeric_limits<float>::epsilon();
-      floor += ulp * (max_rate_ + alpha_) / (alpha_ > 0 ? 2 * alpha_ : 2);
-    }
-    return floor;
-  }
-
   void Improve(const Certificate& certificate) {
-    const double middle = certificate.midpoint();
-    // With discount a wrong level is the slowest error to go: take it out at once. Terminal values can't move with the
-    // others.
-    const bool shifts = alpha_ > 0 && !has_terminal_;
-    if (shifts) Shift(middle / alpha_);
+    // Without terminal states a constant added to every value changes d by a constant. So the level is not swept into
+    // the values: d is made flat about the level, the values stay as small as their differences, and the level is read
+    // off the certificate. (V near 1e6 would be stored to 1e-10 only, which is an error of 1e-4 once divided by 1 -
+    // gamma = 1e-6.) As h(0) = 0 at every certificate, each bounds the same true level, g* or alpha V*(0): take the
+    // middle of what all of them leave. The middle of the last one alone can swing for ever, as an in-place sweep
+    // carries its own drift along.
+    lowest_level_ = std::max(lowest_level_, certificate.lowest);
+    highest_level_ = std::min(highest_level_, certificate.highest);
+    const double level = sweeps_to_terminal() ? 0 : lowest_level_ + (highest_level_ - lowest_level_) / 2;
     if (is_jacobi_) {
-      JacobiSweep(shifts || alpha_ == 0 ? middle : 0);
+      JacobiSweep(level);
       ++sweeps_;
     } else {
       const int64_t sweeps = std::min(options_.max_sweeps - sweeps_, options_.certificate_interval);
-      for (int64_t i = 0; i < sweeps; ++i) GaussSeidelSweep(alpha_ > 0 ? 0 : middle);
+      for (int64_t i = 0; i < sweeps; ++i) GaussSeidelSweep(level);
       sweeps_ += sweeps;
-      // In-place sweeps on a guessed gain are not proven to converge without discount; kJacobi is (Puterman 1994, 8.5).
-      is_jacobi_ = alpha_ == 0 && stalled_ > kStalledCertificates;
+      // In-place sweeps on a guessed level are not proven to converge; kJacobi is (Puterman 1994, sections 6.6
+      // and 8.5).
+      is_jacobi_ = !sweeps_to_terminal() && stalled_ > kStalledCertificates;
     }
-    // Without discount the level has no meaning: keep the numbers small.
-    if (alpha_ == 0 && !has_terminal_) Shift(-values_[0]);
+    MoveToZero();
   }
 
-  void Shift(double by) {
-    for (double& v : values_) v = Stored(v + by);
+  // With discount and terminal states, whose value is 0, the level is fixed.
+  bool sweeps_to_terminal() const { return has_terminal_ && alpha_ > 0; }
+
+  void MoveToZero() {
+    if (has_terminal_) return;
+    const double first = values_[0];
+    for (double& v : values_) v -= first;
   }
 
-  void GaussSeidelSweep(double gain) {
+  void GaussSeidelSweep(double level) {
     double* v = values_.data();
     if (is_forward_) {
-      for (StateIndex s = 0; s < num_states_; ++s) v[s] = Stored(v[s] + form_.Step(s, v, gain));
+      for (StateIndex s = 0; s < num_states_; ++s) v[s] += form_.Step(s, v, level);
     } else {
-      for (StateIndex s = num_states_; s-- > 0;) v[s] = Stored(v[s] + form_.Step(s, v, gain));
+      for (StateIndex s = num_states_; s-- > 0;) v[s] += form_.Step(s, v, level);
     }
     is_forward_ = !is_forward_;
   }
 
-  // `level` is the part of d that a shift has taken out, or the gain.
   void JacobiSweep(double level) {
     const double rate = max_rate_ + alpha_;
-    const double step = rate > 0 ? (alpha_ > 0 ? 1 : options_.aperiodicity) / rate : 0;
+    const double step = rate > 0 ? options_.aperiodicity / rate : 0;
     for (StateIndex s = 0; s < num_states_; ++s) {
-      if (!form_.is_terminal(s)) values_[s] = Stored(values_[s] + step * (residuals_[s] - level));
+      if (!form_.is_terminal(s)) values_[s] += step * (residuals_[s] - level);
     }
   }
 
@@ -362,6 +358,8 @@ class Sweeper {
   std::vector<double> residuals_;  // d(s) of the last certificate; kJacobi only
   SweepResult best_;
   double reference_error_ = kInfinity;
+  double lowest_level_ = -kInfinity;
+  double highest_level_ = kInfinity;
   double max_rate_ = 0;
   int stalled_ = 0;
   int64_t sweeps_ = 0;

@@ -159,8 +159,8 @@ DiscountedSolution FinishDiscounted(const Form& form, SweepResult swept, double 
     }
     lower = RoundedDown(v + lowest);
     upper = RoundedUp(v + highest);
-    // Values of single precision stay what they are; the others move to the middle of their bounds.
-    if (!single_precision) v = std::clamp(v + middle, lower, upper);
+    v = std::clamp(v + middle, lower, upper);
+    if (single_precision) v = static_cast<double>(static_cast<float>(v));
     if (sign < 0) {
       v = -v;
       std::swap(lower, upper);
@@ -175,13 +175,42 @@ DiscountedSolution FinishDiscounted(const Form& form, SweepResult swept, double 
 }
 
 template <RateForm Form>
+AverageSolution FinishAverage(const Form& form, SweepResult swept, double sign, bool single_precision) {
+  if (single_precision) {
+    for (double& h : swept.values) h = static_cast<double>(static_cast<float>(h));
+    swept.certificate = Certify(form, swept.values.data());
+  }
+  const Certificate& certificate = swept.certificate;
+  AverageSolution solution;
+  if constexpr (requires { form.FirstBest(0, nullptr); }) solution.policy = GreedyPolicy(form, swept.values.data());
+  solution.stop = swept.stop;
+  solution.sweeps = swept.sweeps;
+  solution.gain_lower = sign > 0 ? certificate.lowest : -certificate.highest;
+  solution.gain_upper = sign > 0 ? certificate.highest : -certificate.lowest;
+  solution.gain = sign * certificate.midpoint();
+  solution.error = certificate.error(0);
+  solution.relative_values = std::move(swept.values);
+  for (double& h : solution.relative_values) h *= sign;
+  return solution;
+}
+
+// Rounding the answer to single precision may take it out of the tolerance again.
+template <class Solution>
+void LimitToPrecision(Solution& solution, const SolveOptions& options) {
+  const bool is_missed = solution.stop == StopReason::kConverged && solution.error > options.tolerance;
+  if (options.single_precision_values && is_missed) solution.stop = StopReason::kPrecisionLimit;
+}
+
+template <RateForm Form>
 absl::StatusOr<DiscountedSolution> SolveDiscountedForm(const Form& form, const SolveOptions& options,
                                                        std::span<const double> warm_start, double sign) {
   auto start = StartValues(form.num_states(), warm_start, sign);
   if (!start.ok()) return start.status();
   auto swept = Sweeper<Form>(form, options, *std::move(start)).Run();
   if (!swept.ok()) return swept.status();
-  return FinishDiscounted(form, *std::move(swept), sign, options.single_precision_values);
+  DiscountedSolution solution = FinishDiscounted(form, *std::move(swept), sign, options.single_precision_values);
+  LimitToPrecision(solution, options);
+  return solution;
 }
 
 template <RateForm Form>
@@ -191,17 +220,8 @@ absl::StatusOr<AverageSolution> SolveAverageForm(const Form& form, const SolveOp
   if (!start.ok()) return start.status();
   auto swept = Sweeper<Form>(form, options, *std::move(start)).Run();
   if (!swept.ok()) return swept.status();
-  const Certificate& certificate = swept->certificate;
-  AverageSolution solution;
-  if constexpr (requires { form.FirstBest(0, nullptr); }) solution.policy = GreedyPolicy(form, swept->values.data());
-  solution.stop = swept->stop;
-  solution.sweeps = swept->sweeps;
-  solution.gain_lower = sign > 0 ? certificate.lowest : -certificate.highest;
-  solution.gain_upper = sign > 0 ? certificate.highest : -certificate.lowest;
-  solution.gain = sign * certificate.midpoint();
-  solution.error = certificate.error(0);
-  solution.relative_values = std::move(swept->values);
-  for (double& h : solution.relative_values) h *= sign;
+  AverageSolution solution = FinishAverage(form, *std::move(swept), sign, options.single_precision_values);
+  LimitToPrecision(solution, options);
   return solution;
 }
 

@@ -1,0 +1,222 @@
+// The best expected total reward until a terminal state is reached (stochastic shortest path), without discount.
+#ifndef BERTH_MDP_TOTAL_REWARD_H_
+#define BERTH_MDP_TOTAL_REWARD_H_
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/status.h"
+#include "fmt/format.h"
+#include "mdp/model.h"
+#include "mdp/solve_options.h"
+#include "mdp/sweep.h"
+#include "mdp/value_iteration.h"
+
+namespace berth::mdp {
+namespace internal {
+
+// The same model with reward 1 everywhere: its total is the number of steps.
+template <ActionModel M>
+struct StepCountModel {
+  const M& model;
+  StateIndex num_states() const { return model.num_states(); }
+  int32_t num_actions(StateIndex s) const { return model.num_actions(s); }
+  double Reward(StateIndex, int32_t) const { return 1; }
+  template <class Visit>
+  void VisitSuccessors(StateIndex s, int32_t action, Visit&& visit) const {
+    model.VisitSuccessors(s, action, visit);
+  }
+};
+
+// A state from which some choice of actions never reaches a terminal state, or -1: what remains when states are taken
+// away that leave the remainder with every action. O(transitions).
+template <ActionModel M>
+StateIndex FindEscapingState(const M& model) {
+  const StateIndex n = model.num_states();
+  // Rows in order of state; for every state the rows that may lead to it.
+  std::vector<StateIndex> state_of_row;
+  std::vector<int32_t> rows_left(static_cast<size_t>(n));
+  std::vector<int64_t> begin(static_cast<size_t>(n) + 1, 0);
+  const auto visit_all = [&](auto&& visit) {
+    int64_t row = 0;
+    for (StateIndex s = 0; s < n; ++s) {
+      for (int32_t a = 0; a < model.num_actions(s); ++a, ++row) {
+        model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
+          if (weight > 0) visit(row, next);
+        });
+      }
+    }
+  };
+  for (StateIndex s = 0; s < n; ++s) {
+    rows_left[s] = model.num_actions(s);
+    state_of_row.insert(state_of_row.end(), static_cast<size_t>(rows_left[s]), s);
+  }
+  visit_all([&](int64_t, StateIndex next) { ++begin[next + 1]; });
+  for (StateIndex s = 0; s < n; ++s) begin[s + 1] += begin[s];
+  std::vector<int64_t> rows_into(static_cast<size_t>(begin[n]));
+  std::vector<int64_t> fill(begin.begin(), begin.end() - 1);
+  visit_all([&](int64_t row, StateIndex next) { rows_into[fill[next]++] = row; });
+
+  std::vector<bool> is_row_left(state_of_row.size(), true);
+  std::vector<StateIndex> leaving;
+  for (StateIndex s = 0; s < n; ++s) {
+    if (rows_left[s] == 0) leaving.push_back(s);
+  }
+  while (!leaving.empty()) {
+    const StateIndex gone = leaving.back();
+    leaving.pop_back();
+    for (int64_t i = begin[gone]; i < begin[gone + 1]; ++i) {
+      const int64_t row = rows_into[i];
+      if (!is_row_left[row]) continue;
+      is_row_left[row] = false;
+      if (--rows_left[state_of_row[row]] == 0) leaving.push_back(state_of_row[row]);
+    }
+  }
+  for (StateIndex s = 0; s < n; ++s) {
+    if (rows_left[s] > 0) return s;
+  }
+  return -1;
+}
+
+}  // namespace internal
+
+// Every choice of actions must reach a terminal state with probability one; this is checked, exactly, on the graph. The
+// rows hold probabilities. `options.method` and `options.certificate_interval` as in value_iteration.h; single
+// precision is not offered.
+//
+// The bounds. Let u(s) satisfy u(s) >= 1 + sum_j p(s,a,j) u(j) for every action (found by value iteration on the number
+// of steps, scaled up by what it still lacks). Then for any V with d(s) = max_a[r + sum p V] - V(s):
+//   V(s) + min(0, min d) u(s) <= V*(s) <= V(s) + max(0, max d) u(s).
+// (Bertsekas, Dynamic Programming and Optimal Control II, 4th ed., section 3.2: the weighted sup norm with weights u.)
+// Errors: INVALID_ARGUMENT as in value_iteration.h, or a choice that never ends (names a state); FAILED_PRECONDITION if
+// max_sweeps did not suffice to find u, so that nothing can be certified; OUT_OF_RANGE on overflow.
+template <ActionModel M>
+absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions& options = {},
+                                              std::span<const double> warm_start = {}) {
+  BERTH_RETURN_IF_ERROR(ValidateOptions(options));
+  if (options.single_precision_values) {
+    return absl::InvalidArgumentError("single_precision_values is true, accepted: false, for a total reward");
+  }
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  const double sign = internal::SignOf(options.objective);
+  BERTH_ASSIGN_OR_RETURN(std::vector<double> values, internal::StartValues(model.num_states(), warm_start, sign));
+  if (const StateIndex s = internal::FindEscapingState(model); s >= 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("state {}: some choice of actions from it never reaches a terminal state, accepted: models where "
+                    "every one does",
+                    s));
+  }
+  const internal::ActionForm<M> form(model, 1, 0, sign);
+  const StateIndex n = form.num_states();
+  const internal::StepCountModel<M> counting{model};
+  const internal::ActionForm<internal::StepCountModel<M>> count_form(counting, 1, 0, 1);
+
+  const auto sweep = [n](const auto& of, std::vector<double>& v, bool is_forward) {
+    for (StateIndex i = 0; i < n; ++i) {
+      const StateIndex s = is_forward ? i : n - 1 - i;
+      v[s] += of.Step(s, v.data(), 0);
+    }
+  };
+
+  // How far the step counts are from being u: max of the d of the counting model, 1 at the start, 0 at its fixed point.
+  std::vector<double> weight(static_cast<size_t>(n), 0.0);
+  constexpr double kLacking = 0.25;
+  int64_t sweeps = 0;
+  double lacking = 1;
+  for (;; ++sweeps) {
+    const internal::Certificate certificate = internal::Certify(count_form, weight.data());
+    if (!std::isfinite(certificate.error(0))) return absl::OutOfRangeError("the number of steps is not finite");
+    lacking = std::max(0.0, certificate.highest);
+    if (lacking <= kLacking) break;
+    if (sweeps >= options.max_sweeps) {
+      return absl::FailedPreconditionError(
+          fmt::format("max_sweeps is {}, accepted: more, as the bound of the number of steps is not found within it",
+                      options.max_sweeps));
+    }
+    sweep(count_form, weight, sweeps % 2 == 0);
+  }
+  for (double& u : weight) u *= (1 + 16 * internal::kEpsilon) / (1 - lacking);
+
+  DiscountedSolution best;
+  std::vector<double> best_values;
+  best.error = internal::kInfinity;
+  for (StateIndex s = 0; s < n; ++s) {
+    if (form.is_terminal(s)) values[s] = 0;
+  }
+  for (int64_t done = 0;;) {
+    const internal::Certificate certificate = internal::Certify(form, values.data());
+    if (!std::isfinite(certificate.error(0))) {
+      return absl::OutOfRangeError(
+          "the values leave the range of double precision, accepted: rewards that keep them finite");
+    }
+    const double below = std::min(0.0, certificate.lowest);
+    const double above = std::max(0.0, certificate.highest);
+    double error = 0;
+    double floor = 0;
+    for (StateIndex s = 0; s < n; ++s) {
+      error = std::max(error, (above - below) / 2 * weight[s] + 4 * internal::kEpsilon * std::abs(values[s]));
+      floor = std::max(floor, certificate.rounding * weight[s] + 4 * internal::kEpsilon * std::abs(values[s]));
+    }
+    if (error < best.error) {
+      best.error = error;
+      best_values = values;
+      best.lower.assign(static_cast<size_t>(n), below);
+      best.upper.assign(static_cast<size_t>(n), above);
+    }
+    best.sweeps = sweeps + done;
+    if (best.error <= options.tolerance) {
+      best.stop = StopReason::kConverged;
+      break;
+    }
+    if (options.progress && !options.progress({best.sweeps, best.error, options.tolerance})) {
+      best.stop = StopReason::kCancelled;
+      break;
+    }
+    if (error <= 2 * floor) {
+      best.stop = StopReason::kPrecisionLimit;
+      break;
+    }
+    if (done >= options.max_sweeps) {
+      best.stop = StopReason::kIterationLimit;
+      break;
+    }
+    const int64_t count = std::min(options.max_sweeps - done, options.certificate_interval);
+    for (int64_t i = 0; i < count; ++i) sweep(form, values, (done + i) % 2 == 0);
+    done += count;
+  }
+  best.policy = internal::GreedyPolicy(form, best_values.data());
+  best.error = 0;
+  for (StateIndex s = 0; s < n; ++s) {
+    double& v = best_values[s];
+    double& lower = best.lower[s];
+    double& upper = best.upper[s];
+    if (form.is_terminal(s)) {
+      lower = upper = v = 0;
+      continue;
+    }
+    const double middle = v + (lower + upper) / 2 * weight[s];
+    lower = internal::RoundedDown(v + internal::RoundedDown(lower * weight[s]));
+    upper = internal::RoundedUp(v + internal::RoundedUp(upper * weight[s]));
+    v = std::clamp(middle, lower, upper);
+    if (sign < 0) {
+      std::swap(lower, upper);
+      lower = -lower;
+      upper = -upper;
+      v = -v;
+    }
+    best.error = std::max({best.error, upper - v, v - lower});
+  }
+  best.error = internal::RoundedUp(best.error);
+  best.values = std::move(best_values);
+  return best;
+}
+
+}  // namespace berth::mdp
+
+#endif  // BERTH_MDP_TOTAL_REWARD_H_
