@@ -20,7 +20,7 @@ bool IsRestricted(const Node& node) { return node.is_unschedulable || !Tolerates
 }  // namespace
 
 uint64_t ClusterState::UidSource::Take() {
-  constexpr uint64_t kBlock = uint64_t{1} << 20;
+  constexpr uint64_t kBlock = uint64_t{1} << 16;
   static std::atomic<uint64_t> next_block{1};
   if (next == end) {
     next = next_block.fetch_add(1, std::memory_order_relaxed) * kBlock;
@@ -29,7 +29,11 @@ uint64_t ClusterState::UidSource::Take() {
   return next++;
 }
 
-ClusterState::ClusterState(const Options& options) : options_(options), naming_version_(uids_.Take()) {
+// A whole block for one number: lineages are made rarely, and 2^48 blocks are enough.
+uint64_t ClusterState::NewUid() { return UidSource().Take(); }
+
+ClusterState::ClusterState(const Options& options)
+    : options_(options), naming_version_(uids_.Take()), change_log_(kChangeLog) {
   options_.mem_grain_bytes = std::max<int64_t>(1, options.mem_grain_bytes);
 }
 
@@ -133,22 +137,50 @@ NodeState ClusterState::StateOf(const NodeRecord& r) const {
   return s;
 }
 
+void ClusterState::SetActive(ClassId id, uint64_t uid) {
+  active_uids_[id.value] = uid;
+  change_log_[change_count_++ % kChangeLog] = id;
+}
+
+// A slot without a state: the longest vacant one once there are many, else a new one.
+ClassId ClusterState::FreeSlot() {
+  constexpr size_t kFewVacant = 32;
+  if (vacant_count_ > kFewVacant + occupied_.size() / 2) {
+    for (;;) {
+      const auto [vacated, id] = vacant_.front();
+      vacant_.pop_front();
+      StateClass& cls = classes_[id.value];
+      if (!cls.members.empty() || cls.vacated != vacated) continue;   // it had a node again in between
+      --vacant_count_;
+      class_of_state_.erase(cls.state);
+      return id;
+    }
+  }
+  classes_.emplace_back();
+  active_uids_.push_back(0);
+  class_sizes_.push_back(0);
+  lowest_ranks_.push_back(0);
+  return ClassId(static_cast<uint32_t>(classes_.size() - 1));
+}
+
 void ClusterState::Enter(NodeId id) {
   NodeRecord& record = nodes_[id.value];
   const NodeState state = StateOf(record);
-  const auto [it, is_new] = class_of_state_.try_emplace(state, ClassId());
-  if (is_new) {
-    if (free_classes_.empty()) {
-      it->second = ClassId(static_cast<uint32_t>(classes_.size()));
-      classes_.emplace_back();
-    } else {
-      it->second = free_classes_.back();
-      free_classes_.pop_back();
-    }
-    StateClass& fresh = classes_[it->second.value];
+  auto it = class_of_state_.find(state);
+  if (it == class_of_state_.end()) {
+    const ClassId slot = FreeSlot();
+    StateClass& fresh = classes_[slot.value];
     fresh.state = state;
-    fresh.occupied_position = static_cast<uint32_t>(occupied_.size());
-    occupied_.push_back({it->second, uids_.Take()});
+    fresh.uid = uids_.Take();
+    it = class_of_state_.emplace(state, slot).first;
+  } else if (classes_[it->second.value].members.empty()) {
+    --vacant_count_;
+  }
+  if (classes_[it->second.value].members.empty()) {
+    StateClass& revived = classes_[it->second.value];
+    revived.occupied_position = static_cast<uint32_t>(occupied_.size());
+    occupied_.push_back({it->second, revived.uid});
+    SetActive(it->second, revived.uid);
   }
   StateClass& cls = classes_[it->second.value];
   views_[id.value].class_id = it->second;
@@ -164,6 +196,8 @@ void ClusterState::Enter(NodeId id) {
     cls.rank_heap.push_back(views_[id.value].rank);
     std::push_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
   }
+  class_sizes_[it->second.value] = static_cast<uint32_t>(cls.members.size());
+  lowest_ranks_[it->second.value] = cls.rank_heap.front();
 }
 
 void ClusterState::Leave(NodeId id) {
@@ -175,23 +209,32 @@ void ClusterState::Leave(NodeId id) {
   nodes_[last.value].member_position = position;
   cls.members.pop_back();
   views_[id.value].class_id = ClassId();
-  if (!cls.members.empty()) return;
-  class_of_state_.erase(cls.state);
+  class_sizes_[class_id.value] = static_cast<uint32_t>(cls.members.size());
+  if (!cls.members.empty()) {
+    // Drops what is stale at the top, so that the top is a member again.
+    for (;;) {
+      const NodeId top = by_rank_[cls.rank_heap.front()];
+      if (top.is_valid() && views_[top.value].class_id == class_id) break;
+      std::pop_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
+      cls.rank_heap.pop_back();
+    }
+    lowest_ranks_[class_id.value] = cls.rank_heap.front();
+    return;
+  }
   cls.rank_heap.clear();
   const Occupied moved = occupied_.back();
   occupied_[cls.occupied_position] = moved;
   classes_[moved.id.value].occupied_position = cls.occupied_position;
   occupied_.pop_back();
-  free_classes_.push_back(class_id);
-}
-
-NodeId ClusterState::Lowest(ClassId id) const {
-  const StateClass& cls = classes_[id.value];
-  for (;;) {
-    const NodeId node = by_rank_[cls.rank_heap.front()];
-    if (node.is_valid() && views_[node.value].class_id == id) return node;
-    std::pop_heap(cls.rank_heap.begin(), cls.rank_heap.end(), std::greater<>());
-    cls.rank_heap.pop_back();
+  cls.vacated = ++vacated_;
+  vacant_.emplace_back(cls.vacated, class_id);
+  ++vacant_count_;
+  SetActive(class_id, 0);
+  // Stale entries of classes that had a node again are dropped before they outnumber the true ones.
+  if (vacant_.size() > 2 * vacant_count_ + 256) {
+    std::erase_if(vacant_, [&](const auto& v) {
+      return !classes_[v.second.value].members.empty() || classes_[v.second.value].vacated != v.first;
+    });
   }
 }
 
@@ -486,11 +529,16 @@ absl::Status ClusterState::CheckInvariants() const {
     members += cls.members.size();
     const auto it = class_of_state_.find(cls.state);
     if (it == class_of_state_.end() || it->second != occupied.id) return absl::InternalError("class index is wrong");
+    if (occupied.uid != cls.uid || active_uids_[occupied.id.value] != cls.uid) return absl::InternalError("uid is wrong");
     NodeId lowest = cls.members.front();
     for (NodeId m : cls.members) {
       if (views_[m.value].rank < views_[lowest.value].rank) lowest = m;
     }
     if (Lowest(occupied.id) != lowest) return absl::InternalError("lowest rank of a class is wrong");
+  }
+  if (occupied_.size() + vacant_count_ != classes_.size()) return absl::InternalError("vacant classes are miscounted");
+  if (std::count_if(active_uids_.begin(), active_uids_.end(), [](uint64_t u) { return u != 0; }) != std::ssize(occupied_)) {
+    return absl::InternalError("a vacant class is active");
   }
   const auto all = [](const ClusterState& c) {
     return std::array<int64_t, 10>{c.total_gpu_milli_, c.total_cpu_milli_, c.total_mem_bytes_, c.used_gpu_milli_,

@@ -6,11 +6,12 @@
 // over nodes for itself (NodeMask).
 //
 // Thread-safety: none; const methods may be called concurrently with each other. Copyable: a copy is a snapshot.
-// Cost: Place and Remove O(devices + log nodes of the class), no allocation once warm; Lowest amortised O(log n).
+// Cost: Place and Remove O(devices + log nodes of the class) amortised, no allocation once warm.
 #ifndef BERTH_CLUSTER_CLUSTER_STATE_H_
 #define BERTH_CLUSTER_CLUSTER_STATE_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -69,14 +70,16 @@ class ClusterState {
 
   struct StateClass {
     NodeState state;
-    std::vector<NodeId> members;                 // in no order
+    uint64_t uid = 0;                            // 0: the slot holds no state
+    std::vector<NodeId> members;                 // in no order; empty = vacant: kept for a while, in case the state recurs
     uint32_t occupied_position = 0;
-    // Lazy min-heap of ranks; an entry counts only while the node of that rank is a member.
-    mutable std::vector<uint32_t> rank_heap;
+    uint64_t vacated = 0;                        // when it became vacant, to find the longest vacant
+    // Lazy min-heap of ranks; an entry counts only while the node of that rank is a member. The top is a member.
+    std::vector<uint32_t> rank_heap;
   };
 
-  // A class that has a node. `uid` belongs to one state in one process and is never reused, copies of a ClusterState
-  // included: a cache that finds the uid it knows may trust what it kept.
+  // A class that has a node. `uid` belongs to one state in one process and is never given to another, copies of a
+  // ClusterState included: a cache that finds the uid it knows may trust what it kept.
   struct Occupied {
     ClassId id;
     uint64_t uid = 0;
@@ -133,9 +136,20 @@ class ClusterState {
   // The classes that have a node, in no order.
   std::span<const Occupied> occupied() const { return occupied_; }
   size_t class_slots() const { return classes_.size(); }
+  // uid of the class in a slot while it has a node, else 0. Indexed by ClassId.
+  std::span<const uint64_t> active_uids() const { return active_uids_; }
+  // The slots whose active uid changed, oldest first, numbered from 0; kept for the last kChangeLog changes. A reader that
+  // remembers (lineage, change_count) catches up by reading the changes since; a copy has a lineage of its own.
+  static constexpr uint64_t kChangeLog = 1 << 14;
+  uint64_t change_count() const { return change_count_; }
+  ClassId change(uint64_t number) const { return change_log_[number % kChangeLog]; }
+  uint64_t lineage() const { return lineage_.id; }
   const StateClass& state_class(ClassId id) const { return classes_[id.value]; }
-  // The member of lowest rank. Requires a class that has a node. Not safe to call concurrently on one object.
-  NodeId Lowest(ClassId id) const;
+  // The member of lowest rank. Requires a class that has a node. O(1).
+  NodeId Lowest(ClassId id) const { return by_rank_[lowest_ranks_[id.value]]; }
+  // By ClassId, contiguous: number of members, and their lowest rank (meaningless while vacant).
+  std::span<const uint32_t> class_sizes() const { return class_sizes_; }
+  std::span<const uint32_t> lowest_ranks() const { return lowest_ranks_; }
   // First violated constraint of this very node, exact, all constraints included; nullopt when the pod fits.
   std::optional<Constraint> Violation(NodeId node, const Pod& pod, const ResolvedRequest& request) const;
   // Exact capacity check of one node; taints and labels are not looked at.
@@ -195,9 +209,23 @@ class ClusterState {
     }
     uint64_t Take();
   };
+  static uint64_t NewUid();
+
+  struct Lineage {
+    uint64_t id = NewUid();
+    Lineage() = default;
+    Lineage(const Lineage&) {}
+    Lineage& operator=(const Lineage&) {
+      id = NewUid();
+      return *this;
+    }
+  };
+  void SetActive(ClassId id, uint64_t uid);
+  ClassId FreeSlot();
 
   Options options_;
   UidSource uids_;
+  Lineage lineage_;
   uint64_t naming_version_ = 0;
   Generation generation_ = 0;
   int64_t now_us_ = 0;
@@ -212,7 +240,13 @@ class ClusterState {
   std::vector<std::string> extended_names_;
   std::vector<Shape> shapes_;
   std::vector<StateClass> classes_;
-  std::vector<ClassId> free_classes_;
+  std::vector<uint64_t> active_uids_;
+  std::vector<uint32_t> class_sizes_, lowest_ranks_;
+  std::vector<ClassId> change_log_;
+  uint64_t change_count_ = 0;
+  std::deque<std::pair<uint64_t, ClassId>> vacant_;   // (vacated, slot), oldest first; stale where `vacated` differs
+  size_t vacant_count_ = 0;
+  uint64_t vacated_ = 0;
   std::vector<Occupied> occupied_;
   absl::flat_hash_map<NodeState, ClassId> class_of_state_;
   uint64_t attribute_version_ = 0;
@@ -225,8 +259,7 @@ class ClusterState {
   int64_t pod_count_ = 0;
 };
 
-// An immutable view of the cluster at one generation. Copying shares. Thread-safe but for ClusterState::Lowest, which
-// readers of a shared snapshot must not call: they copy the state first.
+// An immutable view of the cluster at one generation. Copying shares. Thread-safe.
 class Snapshot {
  public:
   Snapshot() : state_(std::make_shared<const ClusterState>()) {}

@@ -1,35 +1,26 @@
 #include "policy/class_policy.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/rng.h"
 #include "fmt/format.h"
 #include "policy/node_mask.h"
+#include "policy/score_tree.h"
 
 namespace berth {
 namespace {
 
-constexpr double kInfeasible = -std::numeric_limits<double>::infinity();
 constexpr size_t kMaxRows = 4096;   // pod classes remembered; a stream of ever new ones can't grow the memory
 
-// What is remembered of one pod class on one state class.
-struct Cell {
-  uint64_t uid = 0;      // of the state class; 0 = never scored
-  double score = 0;      // kInfeasible when the pod does not fit
-};
-struct CellDetail {
-  DevicePositions devices = 0;
-  DevicePositions equal_devices = 0;
-  double tie_score = 0;
-  Constraint violation = Constraint::kPolicy;
-  bool needs_exact_check = false;
-};
+// What is remembered of one pod class.
 struct Row {
-  std::vector<Cell> cells;            // by ClassId
-  std::vector<CellDetail> details;
+  ScoreTree scores;                   // by ClassId; kNone where the slot is vacant or the pod does not fit
+  std::vector<uint64_t> uids;         // of the state that `memo` belongs to; 0 = never scored
+  std::vector<double> memo;
+  uint64_t lineage = 0;               // of the ClusterState that `scores` is in step with, up to change `position`
+  uint64_t position = 0;
 };
 
 class ClassDecider : public Decider {
@@ -38,54 +29,63 @@ class ClassDecider : public Decider {
       : spec_(std::move(spec)), scorer_(spec_->scorer()), tie_scorer_(spec_->tie_scorer ? spec_->tie_scorer() : nullptr) {}
 
   Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) override {
-    Refresh(view);
-    const ResolvedRequest request = view.Resolve(pod.request);
-    Row& row = RowOf(view, request);
-    const NodeMask* mask = masks_.Get(view, pod);
-    Scan(view, request, mask, row);
-
+    const Query query = Prepare(view, pod);
     Decision decision;
     decision.generation = view.generation();
-    if (!tied_.empty()) Choose(view, request, mask, row, seed, &decision);
-    if (options.count_nodes || !decision.is_placed) Count(view, pod, request, mask, row, &decision);
+    const double best = query.is_plain ? query.row->scores.Best() : BestAllowed(query);
+    if (best != ScoreTree::kNone) Choose(query, best, seed, &decision);
+    if (options.count_nodes || !decision.is_placed) Count(query, &decision);
     return decision;
   }
 
   Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max_candidates) override {
     Explanation explanation;
     explanation.decision = Decide(view, pod, seed, {.count_nodes = true});
-    const ResolvedRequest request = view.Resolve(pod.request);
-    Row& row = RowOf(view, request);
-    const NodeMask* mask = masks_.Get(view, pod);
+    const Query query = Prepare(view, pod);
     std::vector<std::pair<double, ClassId>> order;
     for (const auto& occupied : view.occupied()) {
-      const Cell& cell = row.cells[occupied.id.value];
-      if (cell.score != kInfeasible) order.emplace_back(cell.score, occupied.id);
+      const double score = query.row->scores[occupied.id.value];
+      if (score != ScoreTree::kNone && Allowed(query, occupied.id) > 0) order.emplace_back(score, occupied.id);
     }
     std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
-      if (a.first != b.first) return a.first > b.first;
-      return view.view(view.Lowest(a.second)).rank < view.view(view.Lowest(b.second)).rank;
+      return a.first != b.first ? a.first > b.first : view.lowest_ranks()[a.second.value] < view.lowest_ranks()[b.second.value];
     });
+    if (order.size() > max_candidates) order.resize(max_candidates);
     for (const auto& [score, id] : order) {
-      if (explanation.candidates.size() == max_candidates) break;
-      const CellDetail& detail = row.details[id.value];
-      const auto [count, lowest] = Members(view, id, request, mask, detail);
-      if (count == 0) continue;
+      const Scored scored = ScoreOf(query, id);
       Candidate candidate;
-      candidate.node = explanation.decision.is_placed && view.view(explanation.decision.node).class_id == id
-                           ? explanation.decision.node : lowest;
-      candidate.class_nodes = count;
-      candidate.devices = candidate.node == explanation.decision.node
-                              ? explanation.decision.devices : view.DevicesAt(candidate.node, detail.devices);
+      const bool is_chosen = explanation.decision.is_placed && view.view(explanation.decision.node).class_id == id;
+      candidate.node = is_chosen ? explanation.decision.node : LowestAllowed(query, id);
+      candidate.devices = is_chosen ? explanation.decision.devices : view.DevicesAt(candidate.node, scored.devices);
+      candidate.class_nodes = Allowed(query, id);
       candidate.score = score;
       candidate.before = view.state_class(id).state;
-      candidate.after = StateAfter(candidate.before, request, detail.devices, context_.mem_grain_bytes, context_.key_fields);
+      candidate.after = StateAfter(candidate.before, query.request, scored.devices, context_.mem_grain_bytes, context_.key_fields);
       explanation.candidates.push_back(candidate);
     }
     return explanation;
   }
 
  private:
+  struct Query {
+    const ClusterState& view;
+    const Pod& pod;
+    ResolvedRequest request;
+    const NodeMask* mask = nullptr;
+    bool is_plain = true;   // every member of a class that fits may be used
+    Row* row = nullptr;
+  };
+
+  Query Prepare(const ClusterState& view, const Pod& pod) {
+    Refresh(view);
+    Query query{view, pod, view.Resolve(pod.request), masks_.Get(view, pod)};
+    query.is_plain = query.mask == nullptr && query.request.mem_floor_bytes == query.request.mem_bytes;
+    if (rows_.size() >= kMaxRows) rows_.clear();
+    query.row = &rows_[query.request];
+    Sync(query);
+    return query;
+  }
+
   void Refresh(const ClusterState& view) {
     const ScoreContext context{view.options().mem_grain_bytes, view.options().key_fields, view.has_gpus()};
     if (is_ready_ && naming_version_ == view.naming_version() && context.has_gpus == context_.has_gpus &&
@@ -100,176 +100,193 @@ class ClassDecider : public Decider {
     if (tie_scorer_) tie_scorer_->Reset(view, context);
   }
 
-  Row& RowOf(const ClusterState& view, const ResolvedRequest& request) {
-    if (rows_.size() >= kMaxRows) rows_.clear();
-    Row& row = rows_[request];
-    if (row.cells.size() < view.class_slots()) {
-      row.cells.resize(view.class_slots() * 2);
-      row.details.resize(row.cells.size());
+  // Brings the row in step with the view: O(changes since it was last asked), at most O(slots).
+  void Sync(const Query& query) {
+    Row& row = *query.row;
+    const ClusterState& view = query.view;
+    const size_t slots = view.class_slots();
+    if (row.uids.size() < slots) {
+      row.uids.resize(2 * slots);
+      row.memo.resize(2 * slots);
+      row.scores.Resize(2 * slots);
     }
-    return row;
-  }
-
-  void Fill(const ClusterState& view, const ResolvedRequest& request, ClassId id, uint64_t uid, Row& row) {
-    const NodeState& state = view.state_class(id).state;
-    const Shape& shape = view.shape_of(state);
-    Cell& cell = row.cells[id.value];
-    CellDetail& detail = row.details[id.value];
-    cell.uid = uid;
-    const auto violation = FirstViolation(shape, state, request);
-    if (violation) {
-      cell.score = kInfeasible;
-      detail.violation = *violation;
-      return;
-    }
-    const Scored scored = scorer_->Score(shape, state, request);
-    cell.score = scored.score;
-    detail.devices = scored.devices;
-    detail.equal_devices = scored.equal_devices == 0 ? scored.devices : scored.equal_devices;
-    detail.needs_exact_check = NeedsExactCheck(state, request);
-    detail.tie_score = tie_scorer_ ? tie_scorer_->Score(shape, state, request).score : 0;
-  }
-
-  bool IsAllowed(const ClusterState& view, NodeId id, const ResolvedRequest& request, const NodeMask* mask,
-                 const CellDetail& detail) const {
-    if (mask != nullptr && !mask->allows(id)) return false;
-    return !detail.needs_exact_check || view.FitsExactly(id, request);
-  }
-
-  // Number of members that the pod may use, and the one of lowest rank.
-  std::pair<uint32_t, NodeId> Members(const ClusterState& view, ClassId id, const ResolvedRequest& request,
-                                      const NodeMask* mask, const CellDetail& detail) const {
-    const auto& members = view.state_class(id).members;
-    if (mask == nullptr && !detail.needs_exact_check) return {static_cast<uint32_t>(members.size()), view.Lowest(id)};
-    uint32_t count = 0;
-    NodeId lowest;
-    for (NodeId m : members) {
-      if (!IsAllowed(view, m, request, mask, detail)) continue;
-      ++count;
-      if (!lowest.is_valid() || view.view(m).rank < view.view(lowest).rank) lowest = m;
-    }
-    return {count, lowest};
-  }
-
-  // Fills tied_ with the classes of the best score and second_ with the best of the others.
-  void Scan(const ClusterState& view, const ResolvedRequest& request, const NodeMask* mask, Row& row) {
-    double best = kInfeasible;
-    second_score_ = kInfeasible;
-    tied_.clear();
-    for (const auto& [id, uid] : view.occupied()) {
-      Cell& cell = row.cells[id.value];
-      if (cell.uid != uid) Fill(view, request, id, uid, row);
-      if (cell.score <= second_score_ && cell.score < best) continue;
-      if (cell.score == kInfeasible) continue;
-      const CellDetail& detail = row.details[id.value];
-      if ((mask != nullptr || detail.needs_exact_check) && Members(view, id, request, mask, detail).first == 0) continue;
-      if (cell.score > best) {
-        if (!tied_.empty()) {
-          second_score_ = best;
-          second_ = tied_.front();
-        }
-        best = cell.score;
-        tied_.clear();
-        tied_.push_back(id);
-      } else if (cell.score == best) {
-        tied_.push_back(id);
-      } else {
-        second_score_ = cell.score;
-        second_ = id;
+    const uint64_t behind = view.change_count() - row.position;
+    if (row.lineage == view.lineage() && behind <= ClusterState::kChangeLog && behind <= slots) {
+      for (; row.position != view.change_count(); ++row.position) Update(query, view.change(row.position).value);
+    } else {
+      for (uint32_t slot = 0; slot < slots; ++slot) Update(query, slot);
+      for (size_t slot = slots; slot < row.scores.size(); ++slot) {
+        if (row.scores[slot] != ScoreTree::kNone) row.scores.Set(slot, ScoreTree::kNone);
       }
+      row.lineage = view.lineage();
+      row.position = view.change_count();
     }
-    best_score_ = best;
   }
 
-  void Choose(const ClusterState& view, const ResolvedRequest& request, const NodeMask* mask, const Row& row,
-              uint64_t seed, Decision* decision) {
-    // Runner-up first: another tied class, else the best of the rest. `tied_` is narrowed below.
-    const auto tied_classes = tied_.size();
+  void Update(const Query& query, uint32_t slot) {
+    Row& row = *query.row;
+    const uint64_t uid = query.view.active_uids()[slot];
+    if (uid != 0 && row.uids[slot] != uid) {
+      const NodeState& state = query.view.state_class(ClassId(slot)).state;
+      const Shape& shape = query.view.shape_of(state);
+      row.uids[slot] = uid;
+      row.memo[slot] = FirstViolation(shape, state, query.request) ? ScoreTree::kNone : scorer_->Score(shape, state, query.request).score;
+    }
+    const double score = uid == 0 ? ScoreTree::kNone : row.memo[slot];
+    if (row.scores[slot] != score) row.scores.Set(slot, score);
+  }
+
+  Scored ScoreOf(const Query& query, ClassId id) {
+    const NodeState& state = query.view.state_class(id).state;
+    return scorer_->Score(query.view.shape_of(state), state, query.request);
+  }
+
+  bool IsAllowed(const Query& query, NodeId id) const {
+    if (query.mask != nullptr && !query.mask->allows(id)) return false;
+    return query.request.mem_floor_bytes == query.request.mem_bytes || query.view.FitsExactly(id, query.request);
+  }
+
+  // Members of a class that fits which this pod may use.
+  uint32_t Allowed(const Query& query, ClassId id) const {
+    if (query.is_plain) return query.view.class_sizes()[id.value];
+    uint32_t count = 0;
+    for (NodeId m : query.view.state_class(id).members) count += IsAllowed(query, m);
+    return count;
+  }
+
+  NodeId LowestAllowed(const Query& query, ClassId id) const {
+    if (query.is_plain) return query.view.Lowest(id);
+    NodeId lowest;
+    for (NodeId m : query.view.state_class(id).members) {
+      if (IsAllowed(query, m) && (!lowest.is_valid() || query.view.view(m).rank < query.view.view(lowest).rank)) lowest = m;
+    }
+    return lowest;
+  }
+
+  NodeId KthAllowed(const Query& query, ClassId id, uint64_t k) const {
+    const auto& members = query.view.state_class(id).members;
+    if (query.is_plain) return members[k];
+    for (NodeId m : members) {
+      if (IsAllowed(query, m) && k-- == 0) return m;
+    }
+    return members.back();
+  }
+
+  // The best score over classes of which some member may be used.
+  double BestAllowed(const Query& query) const {
+    double best = ScoreTree::kNone;
+    for (const auto& [id, uid] : query.view.occupied()) {
+      const double score = query.row->scores[id.value];
+      if (score > best && Allowed(query, id) > 0) best = score;
+    }
+    return best;
+  }
+
+  void Choose(const Query& query, double best, uint64_t seed, Decision* decision) {
+    const ClusterState& view = query.view;
+    tied_.clear();
+    query.row->scores.ForEach(best, [&](uint32_t slot) { tied_.push_back(ClassId(slot)); });
+    if (!query.is_plain) std::erase_if(tied_, [&](ClassId id) { return Allowed(query, id) == 0; });
     uint32_t tied_nodes = 0;
-    for (ClassId id : tied_) tied_nodes += Members(view, id, request, mask, row.details[id.value]).first;
-    if (tied_classes > 1) Narrow(view, row);
+    for (ClassId id : tied_) tied_nodes += Allowed(query, id);
+    const bool is_tie = tied_.size() > 1;
+    kept_ = tied_;
+    if (is_tie) Narrow(query);
 
     NodeId chosen;
     Rng rng(seed);
     if (spec_->tie == TieRule::kUniform) {
       uint64_t total = 0;
-      for (ClassId id : tied_) total += Members(view, id, request, mask, row.details[id.value]).first;
+      for (ClassId id : kept_) total += Allowed(query, id);
       uint64_t k = rng.Below(total);
-      for (ClassId id : tied_) {
-        const CellDetail& detail = row.details[id.value];
-        const uint64_t count = Members(view, id, request, mask, detail).first;
+      for (ClassId id : kept_) {
+        const uint64_t count = Allowed(query, id);
         if (k < count) {
-          chosen = KthMember(view, id, request, mask, detail, k);
+          chosen = KthAllowed(query, id, k);
           break;
         }
         k -= count;
       }
     } else {
-      for (ClassId id : tied_) {
-        const NodeId lowest = Members(view, id, request, mask, row.details[id.value]).second;
-        if (!chosen.is_valid() || view.view(lowest).rank < view.view(chosen).rank) chosen = lowest;
-      }
+      chosen = LowestOf(query, kept_, ClassId());
     }
     const ClassId chosen_class = view.view(chosen).class_id;
-    const CellDetail& detail = row.details[chosen_class.value];
     decision->is_placed = true;
     decision->node = chosen;
-    decision->score = best_score_;
+    decision->score = best;
     decision->tied_nodes = tied_nodes;
-    decision->devices = Devices(view, chosen, request, detail, rng);
-    ClassId runner_up;
-    if (tied_classes > 1) {
-      for (const auto& [id, uid] : view.occupied()) {
-        if (id != chosen_class && row.cells[id.value].score == best_score_ &&
-            Members(view, id, request, mask, row.details[id.value]).first > 0) {
-          const NodeId lowest = Members(view, id, request, mask, row.details[id.value]).second;
-          if (!runner_up.is_valid() || view.view(lowest).rank < view.view(decision->runner_up).rank) {
-            runner_up = id;
-            decision->runner_up = lowest;
-          }
-        }
+    decision->devices = Devices(query, chosen, ScoreOf(query, chosen_class), rng);
+    if (is_tie) {
+      decision->has_runner_up = true;
+      decision->runner_up = LowestOf(query, tied_, chosen_class);
+      decision->runner_up_score = best;
+    } else if (query.is_plain) {
+      const ScoreTree::Second second = query.row->scores.BestBelow(best);
+      decision->has_runner_up = second.score != ScoreTree::kNone;
+      if (decision->has_runner_up) {
+        decision->runner_up = view.Lowest(ClassId(second.slot));
+        decision->runner_up_score = second.score;
       }
-      decision->runner_up_score = best_score_;
-    } else if (second_score_ != kInfeasible) {
-      runner_up = second_;
-      decision->runner_up = Members(view, second_, request, mask, row.details[second_.value]).second;
-      decision->runner_up_score = second_score_;
+    } else {
+      SecondAllowed(query, best, decision);
     }
-    decision->has_runner_up = runner_up.is_valid();
+  }
+
+  void SecondAllowed(const Query& query, double best, Decision* decision) const {
+    double second = ScoreTree::kNone;
+    ClassId slot;
+    for (const auto& [id, uid] : query.view.occupied()) {
+      const double score = query.row->scores[id.value];
+      if (score < best && (score > second || (score == second && id < slot)) && score != ScoreTree::kNone && Allowed(query, id) > 0) {
+        second = score;
+        slot = id;
+      }
+    }
+    if (second == ScoreTree::kNone) return;
+    decision->has_runner_up = true;
+    decision->runner_up = LowestAllowed(query, slot);
+    decision->runner_up_score = second;
+  }
+
+  NodeId LowestOf(const Query& query, const std::vector<ClassId>& classes, ClassId except) const {
+    NodeId lowest;
+    uint32_t rank = ~0u;
+    for (ClassId id : classes) {
+      if (id == except) continue;
+      const NodeId node = query.is_plain && query.view.lowest_ranks()[id.value] >= rank ? lowest : LowestAllowed(query, id);
+      if (query.view.view(node).rank < rank) {
+        rank = query.view.view(node).rank;
+        lowest = node;
+      }
+    }
+    return lowest;
   }
 
   // Keeps of the tied classes those that the tie scorer, and then the tie rule, likes best.
-  void Narrow(const ClusterState& view, const Row& row) {
+  void Narrow(const Query& query) {
     const auto keep_least = [&](auto&& cost) {
-      auto least = cost(tied_.front());
-      for (ClassId id : tied_) least = std::min(least, cost(id));
-      std::erase_if(tied_, [&](ClassId id) { return cost(id) != least; });
+      auto least = cost(kept_.front());
+      for (ClassId id : kept_) least = std::min(least, cost(id));
+      std::erase_if(kept_, [&](ClassId id) { return cost(id) != least; });
     };
-    if (tie_scorer_) keep_least([&](ClassId id) { return -row.details[id.value].tie_score; });
+    if (tie_scorer_) {
+      keep_least([&](ClassId id) {
+        const NodeState& state = query.view.state_class(id).state;
+        return -tie_scorer_->Score(query.view.shape_of(state), state, query.request).score;
+      });
+    }
     if (spec_->tie == TieRule::kLeastFreeMemory) {
-      keep_least([&](ClassId id) { return view.state_class(id).state.mem_bytes; });
+      keep_least([&](ClassId id) { return query.view.state_class(id).state.mem_bytes; });
     }
   }
 
-  // The k-th member that the pod may use, in the view's own order.
-  NodeId KthMember(const ClusterState& view, ClassId id, const ResolvedRequest& request, const NodeMask* mask,
-                   const CellDetail& detail, uint64_t k) const {
-    const auto& members = view.state_class(id).members;
-    if (mask == nullptr && !detail.needs_exact_check) return members[k];
-    for (NodeId m : members) {
-      if (IsAllowed(view, m, request, mask, detail) && k-- == 0) return m;
-    }
-    return members.back();
-  }
-
-  DeviceSet Devices(const ClusterState& view, NodeId node, const ResolvedRequest& request, const CellDetail& detail,
-                    Rng& rng) const {
-    if (request.gpu_count != 1) return view.DevicesAt(node, detail.devices);
-    const NodeState& state = view.state_class(view.view(node).class_id).state;
-    const auto& record = view.node(node);
+  DeviceSet Devices(const Query& query, NodeId node, const Scored& scored, Rng& rng) const {
+    if (query.request.gpu_count != 1) return query.view.DevicesAt(node, scored.devices);
+    const NodeState& state = query.view.state_class(query.view.view(node).class_id).state;
+    const auto& record = query.view.node(node);
     DeviceSet equal = 0;
     for (int i = 0; i < record.spec.gpu_count; ++i) {
-      for (DevicePositions bits = detail.equal_devices; bits != 0; bits &= bits - 1) {
+      for (DevicePositions bits = scored.devices | scored.equal_devices; bits != 0; bits &= bits - 1) {
         if (record.gpu_milli[static_cast<size_t>(i)] == state.gpu_milli[static_cast<size_t>(__builtin_ctz(bits))]) {
           equal |= DeviceSet{1} << i;
           break;
@@ -281,22 +298,20 @@ class ClassDecider : public Decider {
     return equal & (0 - equal);
   }
 
-  void Count(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, const NodeMask* mask,
-             const Row& row, Decision* decision) const {
+  void Count(const Query& query, Decision* decision) const {
     decision->feasible_nodes = 0;
     decision->refused.fill(0);
-    for (const auto& [id, uid] : view.occupied()) {
-      const auto& members = view.state_class(id).members;
-      const CellDetail& detail = row.details[id.value];
-      const bool fits = row.cells[id.value].score != kInfeasible;
-      if (mask == nullptr && !(fits && detail.needs_exact_check)) {
-        const auto n = static_cast<uint32_t>(members.size());
+    for (const auto& [id, uid] : query.view.occupied()) {
+      const auto& cls = query.view.state_class(id);
+      const bool fits = query.row->scores[id.value] != ScoreTree::kNone;
+      if (query.is_plain || (query.mask == nullptr && !fits)) {
+        const auto n = static_cast<uint32_t>(cls.members.size());
         if (fits) decision->feasible_nodes += n;
-        else decision->refused[static_cast<size_t>(detail.violation)] += n;
+        else decision->refused[static_cast<size_t>(*FirstViolation(query.view.shape_of(cls.state), cls.state, query.request))] += n;
         continue;
       }
-      for (NodeId m : members) {
-        const auto violation = view.Violation(m, pod, request);
+      for (NodeId m : cls.members) {
+        const auto violation = query.view.Violation(m, query.pod, query.request);
         if (violation) ++decision->refused[static_cast<size_t>(*violation)];
         else ++decision->feasible_nodes;
       }
@@ -311,11 +326,7 @@ class ClassDecider : public Decider {
   ScoreContext context_;
   absl::flat_hash_map<ResolvedRequest, Row> rows_;
   NodeMaskCache masks_;
-  // Scratch of one decision.
-  std::vector<ClassId> tied_;
-  double best_score_ = 0;
-  double second_score_ = 0;
-  ClassId second_;
+  std::vector<ClassId> tied_, kept_;   // scratch of one decision
 };
 
 class ClassPolicy : public Policy {

@@ -1,8 +1,9 @@
 // The engine under every rule and potential that looks at free capacity alone: it scores each state class once, remembers
 // the score for as long as the class lives, and finds the best node without looking at nodes one by one.
 //
-// Cost of a decision: O(occupied classes) compares of remembered scores, plus one Score call for each class that this pod
-// class has not met yet. With a selector, or where nodes are tainted or cordoned, also O(members) of the tied classes.
+// Cost of a decision: O(classes that changed since this pod class was last asked about), each one remembered or scored
+// once, and O(1) to find the best (score_tree.h); O(tied classes) where many classes share the best score. With a selector,
+// where nodes are tainted or cordoned, or for a request that is no multiple of the memory grain: O(classes + nodes).
 #ifndef BERTH_POLICY_CLASS_POLICY_H_
 #define BERTH_POLICY_CLASS_POLICY_H_
 

@@ -1,0 +1,111 @@
+// The scores of one pod class over all class slots, with the best found without a scan: a tournament of fan-out 16.
+#ifndef BERTH_POLICY_SCORE_TREE_H_
+#define BERTH_POLICY_SCORE_TREE_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace berth {
+
+// Not thread-safe. Set is O(16 log16 slots); Best is O(1).
+class ScoreTree {
+ public:
+  static constexpr double kNone = -std::numeric_limits<double>::infinity();
+
+  size_t size() const { return levels_.empty() ? 0 : levels_[0].size(); }
+
+  // Grows to at least `slots`; new slots hold kNone.
+  void Resize(size_t slots) {
+    if (slots <= size()) return;
+    size_t n = std::max<size_t>(2 * slots, kFan);
+    for (size_t level = 0;; ++level) {
+      n = (n + kFan - 1) / kFan * kFan;
+      if (levels_.size() <= level) levels_.emplace_back();
+      levels_[level].resize(n, kNone);
+      if (n == kFan) break;
+      n /= kFan;
+    }
+    // A new top level starts without what was below it.
+    for (size_t level = 1; level < levels_.size(); ++level) {
+      for (size_t i = 0; i * kFan < levels_[level - 1].size(); ++i) levels_[level][i] = MaxOf(level - 1, i);
+    }
+  }
+
+  double operator[](size_t slot) const { return levels_[0][slot]; }
+
+  void Set(size_t slot, double score) {
+    double before = levels_[0][slot];
+    levels_[0][slot] = score;
+    for (size_t level = 1; level < levels_.size(); ++level) {
+      slot /= kFan;
+      double& parent = levels_[level][slot];
+      const double old = parent;
+      if (score >= old) parent = score;
+      else if (before == old) parent = MaxOf(level - 1, slot);
+      else return;
+      if (parent == old) return;
+      before = old;
+      score = parent;
+    }
+  }
+
+  double Best() const {
+    return levels_.empty() ? kNone : *std::max_element(levels_.back().begin(), levels_.back().end());
+  }
+
+  // Calls visit(slot) for every slot with exactly this score, in ascending order.
+  template <class Visit>
+  void ForEach(double score, Visit&& visit) const {
+    if (!levels_.empty()) Descend(levels_.size() - 1, 0, levels_.back().size(), score, visit);
+  }
+
+  // The best score below `best` and a slot that has it; kNone when there is none.
+  struct Second {
+    double score = kNone;
+    uint32_t slot = 0;
+  };
+  Second BestBelow(double best) const {
+    Second second;
+    if (!levels_.empty()) Below(levels_.size() - 1, 0, levels_.back().size(), best, &second);
+    return second;
+  }
+
+ private:
+  static constexpr size_t kFan = 16;
+
+  double MaxOf(size_t level, size_t block) const {
+    const double* const p = &levels_[level][block * kFan];
+    double m = p[0];
+    for (size_t i = 1; i < kFan; ++i) m = p[i] > m ? p[i] : m;
+    return m;
+  }
+
+  template <class Visit>
+  void Descend(size_t level, size_t begin, size_t end, double score, Visit& visit) const {
+    for (size_t i = begin; i < end; ++i) {
+      if (level == 0) {
+        if (levels_[0][i] == score) visit(static_cast<uint32_t>(i));
+      } else if (levels_[level][i] >= score) {
+        Descend(level - 1, i * kFan, (i + 1) * kFan, score, visit);
+      }
+    }
+  }
+
+  void Below(size_t level, size_t begin, size_t end, double best, Second* second) const {
+    for (size_t i = begin; i < end; ++i) {
+      const double value = levels_[level][i];
+      if (value <= second->score) continue;
+      if (level > 0) Below(level - 1, i * kFan, (i + 1) * kFan, best, second);
+      else if (value < best) *second = {value, static_cast<uint32_t>(i)};
+    }
+  }
+
+  std::vector<std::vector<double>> levels_;   // [0] = slots, each level above = maxima of 16
+};
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_SCORE_TREE_H_
