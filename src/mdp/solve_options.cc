@@ -31,6 +31,9 @@ absl::Status ValidateOptions(const SolveOptions& options) {
   if (options.certificate_interval < 1) {
     return invalid("certificate_interval", options.certificate_interval, "at least 1");
   }
+  if (options.anderson_depth < 0 || options.anderson_depth > 50) {
+    return invalid("anderson_depth", options.anderson_depth, "0 to 50");
+  }
   if (!(options.aperiodicity > 0 && options.aperiodicity < 1)) {
     return invalid("aperiodicity", options.aperiodicity, "above 0 and below 1");
   }

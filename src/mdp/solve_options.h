@@ -12,11 +12,12 @@ namespace berth::mdp {
 enum class Objective { kMaximize, kMinimize };
 
 enum class SweepMethod {
-  // In place, forwards and backwards in turn, every state divided by its own rate; the certificate is made every
-  // `certificate_interval` sweeps. If its width stops shrinking, the solver goes on with kJacobi by itself.
+  // In place, forwards and backwards in turn, every state divided by its own rate, with Anderson mixing; a certificate
+  // every `certificate_interval` sweeps. If its width stops shrinking, the solver goes on with kJacobi by itself. Best
+  // where the state moves in small steps, as the free capacity of a node does.
   kGaussSeidel,
   // All states from the old values, with one step length; every sweep brings its own bounds (MacQueen 1966; Odoni
-  // 1969).
+  // 1969). Best where a few steps lead anywhere, as in random graphs.
   kJacobi,
 };
 
@@ -42,7 +43,10 @@ struct SolveOptions {
   double tolerance = 1e-6;
   int64_t max_sweeps = 1'000'000;  // >= 1
   SweepMethod method = SweepMethod::kGaussSeidel;
-  int64_t certificate_interval = 10;  // sweeps between certificates, >= 1; kGaussSeidel only
+  int64_t certificate_interval = 4;  // sweeps between certificates, >= 1; kGaussSeidel only
+  // Of kGaussSeidel: how many of the last certified points are mixed into the next one, 0 to 50; 0 is off. A mixed
+  // point whose certificate is worse is thrown away. Memory: 2 * depth + 4 vectors of num_states() doubles.
+  int anderson_depth = 10;
   // Step length of kJacobi as a share of the longest that is stable: below 1 breaks periods.
   double aperiodicity = 0.9;  // above 0, below 1
   // Round the values of the answer to single precision, for a table that is stored so; the error is that of the rounded

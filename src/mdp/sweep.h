@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "mdp/anderson.h"
 #include "mdp/event_model.h"
 #include "mdp/model.h"
 #include "mdp/solve_options.h"
@@ -244,6 +245,7 @@ class Sweeper {
         alpha_(form.discount_rate()),
         num_states_(form.num_states()),
         values_(std::move(values)),
+        mixer_(options.anderson_depth),
         is_jacobi_(options.method == SweepMethod::kJacobi) {
     for (StateIndex s = 0; s < num_states_; ++s) {
       has_terminal_ = has_terminal_ || form_.is_terminal(s);
@@ -258,6 +260,11 @@ class Sweeper {
     for (;;) {
       residuals_.resize(is_jacobi_ ? values_.size() : 0);
       const Certificate certificate = Certify(form_, values_.data(), is_jacobi_ ? residuals_.data() : nullptr);
+      if (IsMixedInVain(certificate)) {
+        values_ = std::exchange(unmixed_, {});
+        mixer_.Clear();
+        continue;
+      }
       if (!std::isfinite(certificate.error(alpha_))) {
         return absl::OutOfRangeError(
             absl::StrCat("the values leave the range of double precision after ", sweeps_,
@@ -276,6 +283,11 @@ class Sweeper {
  private:
   // Certificates without progress after which in-place sweeps are given up; progress is 3 % of the width.
   static constexpr int kStalledCertificates = 30;
+
+  // Whether the values are a mixed point that is worse than what has been had; then unmixed_ holds the swept one.
+  bool IsMixedInVain(const Certificate& certificate) const {
+    return !unmixed_.empty() && !(certificate.error(alpha_) <= 2 * best_.certificate.error(alpha_));
+  }
 
   // Keeps the best values seen, so that more sweeps never make the answer worse.
   void Keep(const Certificate& certificate) {
@@ -314,11 +326,18 @@ class Sweeper {
       ++sweeps_;
     } else {
       const int64_t sweeps = std::min(options_.max_sweeps - sweeps_, options_.certificate_interval);
-      for (int64_t i = 0; i < sweeps; ++i) GaussSeidelSweep(level);
+      const std::vector<double> before = values_;
+      for (int64_t i = 0; i < sweeps; ++i) GaussSeidelSweep(level, i % 2 == 0);
       sweeps_ += sweeps;
       // In-place sweeps on a guessed level are not proven to converge; kJacobi is (Puterman 1994, sections 6.6
       // and 8.5).
       is_jacobi_ = !sweeps_to_terminal() && stalled_ > kStalledCertificates;
+      unmixed_.clear();
+      if (options_.anderson_depth > 0 && !is_jacobi_) {
+        MoveToZero();
+        unmixed_ = values_;
+        mixer_.Mix(before, values_);
+      }
     }
     MoveToZero();
   }
@@ -332,14 +351,13 @@ class Sweeper {
     for (double& v : values_) v -= first;
   }
 
-  void GaussSeidelSweep(double level) {
+  void GaussSeidelSweep(double level, bool is_forward) {
     double* v = values_.data();
-    if (is_forward_) {
+    if (is_forward) {
       for (StateIndex s = 0; s < num_states_; ++s) v[s] += form_.Step(s, v, level);
     } else {
       for (StateIndex s = num_states_; s-- > 0;) v[s] += form_.Step(s, v, level);
     }
-    is_forward_ = !is_forward_;
   }
 
   void JacobiSweep(double level) {
@@ -356,6 +374,8 @@ class Sweeper {
   const StateIndex num_states_;
   std::vector<double> values_;
   std::vector<double> residuals_;  // d(s) of the last certificate; kJacobi only
+  std::vector<double> unmixed_;    // the swept values that the mixed ones came from; empty if values_ are not mixed
+  AndersonMixer mixer_;
   SweepResult best_;
   double reference_error_ = kInfinity;
   double lowest_level_ = -kInfinity;
@@ -365,7 +385,6 @@ class Sweeper {
   int64_t sweeps_ = 0;
   bool has_terminal_ = false;
   bool is_jacobi_;
-  bool is_forward_ = true;
 };
 
 }  // namespace berth::mdp::internal

@@ -264,6 +264,18 @@ TEST(EventModel, AWarmStartAtLikePricesSavesSweeps) {
   EXPECT_NEAR(warm->gain, cold->gain, warm->error + cold->error);
 }
 
+TEST(EventModel, MixingSavesSweepsAndChangesNothingElse) {
+  const Node node(16, 64);
+  const PricedNode model{node, {0.4, 2.6, 9.6, 6.9}};
+  const auto plain = SolveAverage(model, {.tolerance = 1e-8, .anderson_depth = 0});
+  const auto mixed = SolveAverage(model, {.tolerance = 1e-8});
+  ASSERT_TRUE(plain.ok() && mixed.ok());
+  EXPECT_EQ(plain->stop, StopReason::kConverged);
+  EXPECT_EQ(mixed->stop, StopReason::kConverged);
+  EXPECT_LT(2 * mixed->sweeps, plain->sweeps);
+  EXPECT_NEAR(mixed->gain, plain->gain, mixed->error + plain->error);
+}
+
 TEST(EventModel, CostsAreRefusedAsAnObjective) {
   const Node node(16, 32);
   const PricedNode model{node, {}};

@@ -68,6 +68,56 @@ TEST(Checker, CatchesTheFalseErrorOfANaiveStopRule) {
   EXPECT_TRUE(FirstFalseBound(naive.values, naive.lower, naive.upper, naive.error, exact).has_value());
 }
 
+// Span bounds as they are usually written, with gamma as a double and no term for rounding.
+DiscountedSolution SpanValueIterationWithGamma(const PlainModel& plain, double gamma, double tolerance) {
+  DiscountedSolution solution;
+  solution.values.assign(plain.size(), 0.0);
+  for (;;) {
+    double lowest = std::numeric_limits<double>::infinity();
+    double highest = -lowest;
+    std::vector<double> next(plain.size());
+    for (size_t s = 0; s < plain.size(); ++s) {
+      double best = -std::numeric_limits<double>::infinity();
+      for (const PlainAction& action : plain[s]) {
+        double q = action.reward;
+        for (const Transition& t : action.to) q += gamma * t.weight * solution.values[t.next];
+        best = std::max(best, q);
+      }
+      next[s] = best;
+      lowest = std::min(lowest, best - solution.values[s]);
+      highest = std::max(highest, best - solution.values[s]);
+    }
+    if ((highest - lowest) / (2 * (1 - gamma)) <= tolerance || solution.sweeps > 10'000) {
+      solution.error = (highest - lowest) / (2 * (1 - gamma));
+      for (const double v : solution.values) {
+        solution.lower.push_back(v + lowest / (1 - gamma));
+        solution.upper.push_back(v + highest / (1 - gamma));
+      }
+      for (size_t s = 0; s < plain.size(); ++s) {
+        solution.values[s] = (solution.lower[s] + solution.upper[s]) / 2;
+      }
+      return solution;
+    }
+    solution.values = next;
+    ++solution.sweeps;
+  }
+}
+
+TEST(Checker, CatchesTheFalseSpanBoundOfGammaAsADouble) {
+  // Three states near gamma = 1, where the double next to gamma is off by 3e-11 of 1 - gamma, and V is near 1e6.
+  const PlainModel plain = {
+      {{1, {{1, 1}}}, {0.5, {{0, 1}}}}, {{0.25, {{0, 0.5}, {2, 0.5}}}}, {{0.75, {{0, 0.25}, {1, 0.75}}}}};
+  const std::vector<Exact> exact = BestValues(plain, 1 - 1e-6L, 1e-6L);
+  const DiscountedSolution naive = SpanValueIterationWithGamma(plain, 1 - 1e-6, 1e-6);
+  EXPECT_LE(naive.error, 1e-6);
+  EXPECT_TRUE(FirstFalseBound(naive.values, naive.lower, naive.upper, naive.error, exact).has_value());
+
+  const auto solution = SolveDiscounted(Build(plain), 1e-6, {.tolerance = 1e-7});
+  ASSERT_TRUE(solution.ok());
+  EXPECT_EQ(solution->stop, StopReason::kConverged);
+  EXPECT_FALSE(FirstFalseBound(solution->values, solution->lower, solution->upper, solution->error, exact).has_value());
+}
+
 TEST(ValueIteration, ReportedErrorBoundsTheTrueErrorWhereTheChangeIsSmall) {
   const SparseMdp mdp = Build(TrapOfTheSmallChange());
   const std::vector<Exact> exact = {198, 200};
@@ -312,6 +362,8 @@ TEST(ValueIteration, RefusesBadOptionsDiscountsAndWarmStarts) {
       {{.tolerance = nan}, "tolerance is nan"},
       {{.max_sweeps = 0}, "max_sweeps is 0, accepted: at least 1"},
       {{.certificate_interval = 0}, "certificate_interval is 0"},
+      {{.anderson_depth = -1}, "anderson_depth is -1, accepted: 0 to 50"},
+      {{.anderson_depth = 51}, "anderson_depth is 51"},
       {{.aperiodicity = 1}, "aperiodicity is 1"},
       {{.aperiodicity = nan}, "aperiodicity is nan"},
   };
