@@ -1,11 +1,19 @@
 #include "mdp/anderson.h"
 
 #include <Eigen/Cholesky>
+#include <Eigen/Core>
 #include <algorithm>
 
 namespace berth::mdp::internal {
+namespace {
 
-AndersonMixer::AndersonMixer(int depth) : depth_(std::max(depth, 1)), gram_(depth_, depth_) {}
+using Vector = Eigen::Map<Eigen::VectorXd>;
+using Matrix = Eigen::Map<Eigen::MatrixXd>;
+
+}  // namespace
+
+AndersonMixer::AndersonMixer(int depth)
+    : depth_(std::max(depth, 1)), gram_(static_cast<size_t>(depth_) * static_cast<size_t>(depth_)) {}
 
 void AndersonMixer::Clear() {
   count_ = 0;
@@ -15,36 +23,45 @@ void AndersonMixer::Clear() {
 
 void AndersonMixer::Mix(const std::vector<double>& x, std::vector<double>& image) {
   const Eigen::Index n = static_cast<Eigen::Index>(x.size());
-  const Eigen::Map<const Eigen::VectorXd> from(x.data(), n);
-  Eigen::Map<Eigen::VectorXd> to(image.data(), n);
-  if (residual_steps_.rows() != n) {
-    residual_steps_.resize(n, depth_);
-    image_steps_.resize(n, depth_);
+  if (size_ != x.size()) {
     Clear();
+    size_ = x.size();
+    last_residual_.resize(size_);
+    last_image_.resize(size_);
+    residual_steps_.resize(size_ * static_cast<size_t>(depth_));
+    image_steps_.resize(size_ * static_cast<size_t>(depth_));
   }
+  const Eigen::Map<const Eigen::VectorXd> from(x.data(), n);
+  Vector to(image.data(), n);
+  Vector last_residual(last_residual_.data(), n);
+  Vector last_image(last_image_.data(), n);
+  Matrix residual_steps(residual_steps_.data(), n, depth_);
+  Matrix image_steps(image_steps_.data(), n, depth_);
+  Matrix all_products(gram_.data(), depth_, depth_);
+
   const Eigen::VectorXd residual = to - from;
   if (has_last_) {
     const int column = count_ < depth_ ? count_++ : oldest_;
     oldest_ = (column + 1) % depth_;
-    residual_steps_.col(column) = residual - last_residual_;
-    image_steps_.col(column) = to - last_image_;
+    residual_steps.col(column) = residual - last_residual;
+    image_steps.col(column) = to - last_image;
     for (int i = 0; i < count_; ++i) {
-      gram_(i, column) = gram_(column, i) = residual_steps_.col(i).dot(residual_steps_.col(column));
+      all_products(i, column) = all_products(column, i) = residual_steps.col(i).dot(residual_steps.col(column));
     }
   }
-  last_residual_ = residual;
-  last_image_ = to;
+  last_residual = residual;
+  last_image = to;
   has_last_ = true;
   if (count_ == 0) return;
-  Eigen::MatrixXd gram = gram_.topLeftCorner(count_, count_);
+  Eigen::MatrixXd products = all_products.topLeftCorner(count_, count_);
   // The differences become nearly dependent as the iteration converges.
-  gram.diagonal().array() += 1e-10 * gram.trace();
-  const Eigen::VectorXd weights = gram.ldlt().solve(residual_steps_.leftCols(count_).transpose() * residual);
+  products.diagonal().array() += 1e-10 * products.trace();
+  const Eigen::VectorXd weights = products.ldlt().solve(residual_steps.leftCols(count_).transpose() * residual);
   if (!weights.allFinite()) {
     Clear();
     return;
   }
-  to.noalias() -= image_steps_.leftCols(count_) * weights;
+  to.noalias() -= image_steps.leftCols(count_) * weights;
 }
 
 }  // namespace berth::mdp::internal

@@ -6,7 +6,7 @@
 #ifndef BERTH_MDP_ANDERSON_H_
 #define BERTH_MDP_ANDERSON_H_
 
-#include <Eigen/Core>
+#include <cstddef>
 #include <vector>
 
 namespace berth::mdp::internal {
@@ -28,11 +28,12 @@ class AndersonMixer {
   int count_ = 0;   // differences held
   int oldest_ = 0;  // column that the next difference goes to, once all are taken
   bool has_last_ = false;
-  Eigen::VectorXd last_residual_;
-  Eigen::VectorXd last_image_;
-  Eigen::MatrixXd residual_steps_;  // [n, depth] differences of successive residuals
-  Eigen::MatrixXd image_steps_;     // [n, depth] differences of successive images
-  Eigen::MatrixXd gram_;            // [depth, depth] inner products of residual_steps_
+  size_t size_ = 0;  // length n of x
+  std::vector<double> last_residual_;
+  std::vector<double> last_image_;
+  std::vector<double> residual_steps_;  // [n, depth] column-major, differences of successive residuals
+  std::vector<double> image_steps_;     // [n, depth] column-major, differences of successive images
+  std::vector<double> gram_;            // [depth, depth] inner products of residual_steps_
 };
 
 }  // namespace berth::mdp::internal

@@ -49,7 +49,7 @@ absl::StatusOr<FiniteHorizonSolution> SolveFiniteHorizon(const M& model, int64_t
   if (!(loss >= 0 && loss <= 1)) {
     return absl::InvalidArgumentError(fmt::format("1 - gamma is {}, accepted: 0 to 1", loss));
   }
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kProbability));
   const double sign = internal::SignOf(options.objective);
   BERTH_ASSIGN_OR_RETURN(std::vector<double> values,
                          internal::StartValues(model.num_states(), options.final_values, sign));

@@ -149,7 +149,7 @@ template <ActionModel M>
 absl::StatusOr<DiscountedSolution> IteratePoliciesDiscounted(const M& model, double one_minus_gamma,
                                                              const PolicyIterationOptions& options = {}) {
   BERTH_RETURN_IF_ERROR(internal::ValidateDiscount("1 - gamma", one_minus_gamma, 1));
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kProbability));
   const double sign = internal::SignOf(options.objective);
   const internal::ActionForm<M> form(model, 1 - one_minus_gamma, one_minus_gamma, sign);
   return internal::IterateDiscounted(form, options, sign);
@@ -158,7 +158,7 @@ template <ActionModel M>
 absl::StatusOr<DiscountedSolution> IteratePoliciesDiscountedRate(const M& model, double discount_rate,
                                                                  const PolicyIterationOptions& options = {}) {
   BERTH_RETURN_IF_ERROR(internal::ValidateDiscount("discount rate", discount_rate, internal::kInfinity));
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kRate));
   const double sign = internal::SignOf(options.objective);
   return internal::IterateDiscounted(internal::ActionForm<M>(model, 1, discount_rate, sign), options, sign);
 }
@@ -166,7 +166,7 @@ absl::StatusOr<DiscountedSolution> IteratePoliciesDiscountedRate(const M& model,
 // As SolveAverage. Errors besides: FAILED_PRECONDITION if a policy on the way has several closed classes.
 template <ActionModel M>
 absl::StatusOr<AverageSolution> IteratePoliciesAverage(const M& model, const PolicyIterationOptions& options = {}) {
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateAnyActionModel(model));
   const double sign = internal::SignOf(options.objective);
   const internal::ActionForm<M> form(model, 1, 0, sign);
   auto result = internal::IteratePolicies(form, options);

@@ -142,7 +142,8 @@ class ActionForm {
       magnitude += std::abs(term);
       ++terms;
     });
-    return {reward + scale_ * change, (terms + 8) * kEpsilon * (std::abs(reward) + scale_ * magnitude)};
+    // Without scale_, which is at most 1: its own rounding is small against 1, not against itself.
+    return {reward + scale_ * change, (terms + 8) * kEpsilon * (std::abs(reward) + magnitude)};
   }
 
   // The error covers the slack of FirstBest as well: an action within it may be chosen in place of the best.
@@ -197,7 +198,7 @@ struct Certificate {
   double InAnswer(double half_width, double alpha) const {
     const double widest = std::max(std::abs(lowest), std::abs(highest));
     if (alpha == 0) return half_width + 2 * kEpsilon * widest;
-    return half_width / alpha * (1 + 8 * kEpsilon) + 4 * kEpsilon * (largest_value + widest / alpha);
+    return half_width / alpha * (1 + 8 * kEpsilon) + 8 * kEpsilon * (largest_value + widest / alpha);
   }
 };
 

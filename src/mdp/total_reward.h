@@ -87,8 +87,8 @@ StateIndex FindEscapingState(const M& model) {
 }  // namespace internal
 
 // Every choice of actions must reach a terminal state with probability one; this is checked, exactly, on the graph. The
-// rows hold probabilities. `options.method` and `options.certificate_interval` as in value_iteration.h; single
-// precision is not offered.
+// rows hold probabilities. Sweeps are in place, whatever `options.method` says, without mixing; single precision is not
+// offered.
 //
 // The bounds. Let u(s) satisfy u(s) >= 1 + sum_j p(s,a,j) u(j) for every action (found by value iteration on the number
 // of steps, scaled up by what it still lacks). Then for any V with d(s) = max_a[r + sum p V] - V(s):
@@ -103,7 +103,7 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
   if (options.single_precision_values) {
     return absl::InvalidArgumentError("single_precision_values is true, accepted: false, for a total reward");
   }
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kProbability));
   const double sign = internal::SignOf(options.objective);
   BERTH_ASSIGN_OR_RETURN(std::vector<double> values, internal::StartValues(model.num_states(), warm_start, sign));
   if (const StateIndex s = internal::FindEscapingState(model); s >= 0) {

@@ -22,6 +22,7 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -55,7 +56,7 @@ struct AverageSolution {
   double gain_lower = 0;
   double gain_upper = 0;
   double error = 0;                     // half the width of the bounds
-  std::vector<double> relative_values;  // h, with h(0) = 0; a warm start for a like model
+  std::vector<double> relative_values;  // h; only differences count. A warm start for a like model
   std::vector<int32_t> policy;          // as in DiscountedSolution
   StopReason stop = StopReason::kIterationLimit;
   int64_t sweeps = 0;
@@ -96,35 +97,50 @@ inline absl::StatusOr<std::vector<double>> StartValues(StateIndex num_states, st
   return values;
 }
 
-// Walks the whole model once. Stored models were checked by their builder.
+inline const char* KindName(RowKind kind) { return kind == RowKind::kProbability ? "probabilities" : "rates"; }
+
+// Walks the whole model once; `kind` is what the criterion takes the weights for.
 template <ActionModel M>
-absl::Status ValidateActionModel(const M& model) {
-  if (model.num_states() < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("number of states is ", model.num_states(), ", accepted: 1 to 2147483646"));
-  }
-  for (StateIndex s = 0; s < model.num_states(); ++s) {
+absl::Status ValidateActionModel(const M& model, RowKind kind) {
+  const StateIndex n = model.num_states();
+  if (n < 1) return absl::InvalidArgumentError(absl::StrCat("number of states is ", n, ", accepted: 1 to 2147483646"));
+  for (StateIndex s = 0; s < n; ++s) {
     for (int32_t a = 0; a < model.num_actions(s); ++a) {
       absl::Status status;
       const auto fail = [&](const char* field, double value, const std::string& accepted) {
-        if (status.ok()) {
-          status = absl::InvalidArgumentError(
-              absl::StrCat("state ", s, ", action ", a, ": ", field, " is ", value, ", accepted: ", accepted));
-        }
+        if (!status.ok()) return;
+        status = absl::InvalidArgumentError(
+            absl::StrCat("state ", s, ", action ", a, ": ", field, " is ", value, ", accepted: ", accepted));
       };
       if (!std::isfinite(model.Reward(s, a))) fail("reward", model.Reward(s, a), "a finite number");
+      double sum = 0;
       model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
-        if (next < 0 || next >= model.num_states()) {
-          fail("successor", next, absl::StrCat("0 to ", model.num_states() - 1));
-        }
+        if (next < 0 || next >= n) fail("successor", next, absl::StrCat("0 to ", n - 1));
         if (!(std::isfinite(weight) && weight >= 0)) fail("weight", weight, "a finite number >= 0");
+        sum += weight;
       });
+      if (kind == RowKind::kProbability && !(sum <= 1 + SparseMdpBuilder::kRowSumTolerance)) {
+        fail("sum of the probabilities", sum, "at most 1");
+      }
+      if (!std::isfinite(sum)) fail("sum of the rates", sum, "a finite number");
       if (!status.ok()) return status;
     }
   }
   return absl::OkStatus();
 }
-inline absl::Status ValidateActionModel(const SparseMdp&) { return absl::OkStatus(); }
+// A stored model was checked by its builder.
+inline absl::Status ValidateActionModel(const SparseMdp& model, RowKind kind) {
+  if (model.kind() == kind) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("kind of the model is ", KindName(model.kind()), ", accepted: ", KindName(kind)));
+}
+
+// The average criterion takes both; a generated model is held to the weaker promise.
+template <ActionModel M>
+absl::Status ValidateAnyActionModel(const M& model) {
+  return ValidateActionModel(model, RowKind::kRate);
+}
+inline absl::Status ValidateAnyActionModel(const SparseMdp&) { return absl::OkStatus(); }
 
 template <class Form>
 std::vector<int32_t> GreedyPolicy(const Form& form, const double* values) {
@@ -243,7 +259,7 @@ absl::StatusOr<DiscountedSolution> SolveDiscounted(const M& model, double one_mi
                                                    std::span<const double> warm_start = {}) {
   BERTH_RETURN_IF_ERROR(ValidateOptions(options));
   BERTH_RETURN_IF_ERROR(internal::ValidateDiscount("1 - gamma", one_minus_gamma, 1));
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kProbability));
   const double sign = internal::SignOf(options.objective);
   const internal::ActionForm<M> form(model, 1 - one_minus_gamma, one_minus_gamma, sign);
   return internal::SolveDiscountedForm(form, options, warm_start, sign);
@@ -256,7 +272,7 @@ absl::StatusOr<DiscountedSolution> SolveDiscountedRate(const M& model, double di
                                                        std::span<const double> warm_start = {}) {
   BERTH_RETURN_IF_ERROR(ValidateOptions(options));
   BERTH_RETURN_IF_ERROR(internal::ValidateDiscount("discount rate", discount_rate, internal::kInfinity));
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kRate));
   const double sign = internal::SignOf(options.objective);
   const internal::ActionForm<M> form(model, 1, discount_rate, sign);
   return internal::SolveDiscountedForm(form, options, warm_start, sign);
@@ -280,7 +296,7 @@ template <ActionModel M>
 absl::StatusOr<AverageSolution> SolveAverage(const M& model, const SolveOptions& options = {},
                                              std::span<const double> warm_start = {}) {
   BERTH_RETURN_IF_ERROR(ValidateOptions(options));
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model));
+  BERTH_RETURN_IF_ERROR(internal::ValidateAnyActionModel(model));
   const double sign = internal::SignOf(options.objective);
   return internal::SolveAverageForm(internal::ActionForm<M>(model, 1, 0, sign), options, warm_start, sign);
 }

@@ -3,13 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "mdp/event_model.h"
+#include "mdp/finite_horizon.h"
+#include "mdp/policy_iteration.h"
+#include "mdp/total_reward.h"
 #include "mdp/value_iteration.h"
 
 namespace berth::mdp {
@@ -294,10 +297,61 @@ TEST(ActionModel, GeneratedModelsAreCheckedBeforeTheyAreSolved) {
       {{.next = 1}, "state 0, action 0: successor is 1, accepted: 0 to 0"},
       {{.weight = -0.5}, "weight is -0.5"},
       {{.weight = kNaN}, "weight is nan"},
+      {{.weight = 1.5}, "state 0, action 0: sum of the probabilities is 1.5, accepted: at most 1"},
   };
   for (const auto& [model, message] : bad) {
     EXPECT_THAT(std::string(SolveDiscounted(model, 0.5).status().message()), HasSubstr(message));
   }
+}
+
+TEST(SparseMdp, RatesAreNotTakenForProbabilitiesNorTheOtherWayRound) {
+  SparseMdpBuilder rate_builder(1, RowKind::kRate);
+  ASSERT_TRUE(rate_builder.AddAction(0, 0, 1, {{0, 0.5}}).ok());
+  const auto rates = std::move(rate_builder).Build();
+  SparseMdpBuilder step_builder(1);
+  ASSERT_TRUE(step_builder.AddAction(0, 0, 1, {{0, 1}}).ok());
+  const auto steps = std::move(step_builder).Build();
+  ASSERT_TRUE(rates.ok() && steps.ok());
+  const std::string no_rates = "kind of the model is rates, accepted: probabilities";
+  EXPECT_EQ(SolveDiscounted(*rates, 0.1).status().message(), no_rates);
+  EXPECT_EQ(SolveTotal(*rates).status().message(), no_rates);
+  EXPECT_EQ(SolveFiniteHorizon(*rates, 3).status().message(), no_rates);
+  EXPECT_EQ(IteratePoliciesDiscounted(*rates, 0.1).status().message(), no_rates);
+  const std::string no_steps = "kind of the model is probabilities, accepted: rates";
+  EXPECT_EQ(SolveDiscountedRate(*steps, 0.1).status().message(), no_steps);
+  EXPECT_EQ(IteratePoliciesDiscountedRate(*steps, 0.1).status().message(), no_steps);
+  EXPECT_TRUE(SolveAverage(*rates).ok());
+  EXPECT_TRUE(SolveAverage(*steps).ok());
+}
+
+// A gambler with s of `goal` coins stakes a + 1 of them on a coin that falls right with probability p; reaching the
+// goal earns 1. The rows are made on the fly.
+struct Gambler {
+  StateIndex goal;
+  double p;
+  StateIndex num_states() const { return goal + 1; }
+  int32_t num_actions(StateIndex s) const { return std::min(s, goal - s); }
+  double Reward(StateIndex s, int32_t action) const { return s + action + 1 == goal ? p : 0; }
+  template <class Visit>
+  void VisitSuccessors(StateIndex s, int32_t action, Visit&& visit) const {
+    visit(s + action + 1, p);
+    visit(s - action - 1, 1 - p);
+  }
+};
+static_assert(ActionModel<Gambler>);
+
+TEST(ActionModel, AGeneratedModelIsSolvedWithoutBeingStored) {
+  // With a fair coin every way of playing wins with probability s / goal (Dubins and Savage 1965).
+  const auto fair = SolveTotal(Gambler{64, 0.5}, {.tolerance = 1e-9});
+  ASSERT_TRUE(fair.ok()) << fair.status();
+  EXPECT_EQ(fair->stop, StopReason::kConverged);
+  for (StateIndex s = 0; s < 64; ++s) EXPECT_NEAR(fair->values[s], s / 64.0, fair->error + 1e-15);
+  // With a coin against him he must stake all that helps: from a half he wins with p, from a quarter with p^2.
+  const auto unfair = SolveTotal(Gambler{64, 0.4}, {.tolerance = 1e-9});
+  ASSERT_TRUE(unfair.ok());
+  EXPECT_NEAR(unfair->values[32], 0.4, unfair->error);
+  EXPECT_NEAR(unfair->values[16], 0.16, unfair->error);
+  EXPECT_EQ(unfair->policy[32], 31);
 }
 
 }  // namespace

@@ -282,15 +282,24 @@ TEST(ValueIteration, OneStateAndFullDiscountAreNoSpecialCases) {
   }
 }
 
-TEST(ValueIteration, APeriodicChainConverges) {
-  // A two-cycle: plain relative value iteration swings for ever.
-  const SparseMdp mdp = Build({{{1, {{1, 1}}}}, {{3, {{0, 1}}}}});
-  for (const SweepMethod method : kMethods) {
-    const auto solution = SolveAverage(mdp, {.tolerance = 1e-9, .method = method});
-    ASSERT_TRUE(solution.ok());
-    EXPECT_EQ(solution->stop, StopReason::kConverged);
-    EXPECT_LE(solution->gain_lower, 2);
-    EXPECT_GE(solution->gain_upper, 2);
+TEST(ValueIteration, PeriodicChainsConverge) {
+  // Cycles through all states, earning s in state s: plain relative value iteration swings for ever on them, and so do
+  // in-place sweeps that take their level from the last certificate alone.
+  for (const StateIndex n : {2, 3, 9, 24}) {
+    PlainModel plain(static_cast<size_t>(n));
+    for (StateIndex s = 0; s < n; ++s) plain[s] = {{static_cast<double>(s), {{(s + 1) % n, 1}}}};
+    const SparseMdp mdp = Build(plain);
+    const double gain = (n - 1) / 2.0;
+    for (const SweepMethod method : kMethods) {
+      for (const int depth : {0, 10}) {
+        const auto solution =
+            SolveAverage(mdp, {.tolerance = 1e-9, .max_sweeps = 20'000, .method = method, .anderson_depth = depth});
+        ASSERT_TRUE(solution.ok());
+        EXPECT_EQ(solution->stop, StopReason::kConverged) << n << " states, depth " << depth;
+        EXPECT_LE(solution->gain_lower, gain);
+        EXPECT_GE(solution->gain_upper, gain);
+      }
+    }
   }
 }
 
