@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,7 @@ struct BadRow {
   std::function<absl::Status(SparseMdpBuilder&)> add;
   std::vector<std::string> message;
 };
+void PrintTo(const BadRow& row, std::ostream* out) { *out << row.name; }
 
 class RefusedRow : public testing::TestWithParam<BadRow> {};
 

@@ -66,6 +66,24 @@ TEST(Stationary, ALossSystemHasErlangsDistributionAndGain) {
   EXPECT_EQ(again->sweeps, 0);
 }
 
+TEST(EventModel, BoundsContainErlangsGainToTheLastDigit) {
+  // Driven to the precision limit, where what is left between the bounds is the rounding term and little else.
+  for (int k = 1; k <= 60; ++k) {
+    const LossSystem model{1 + k % 13, k / 7.0, 0};
+    const auto solution = SolveAverage(model, {.tolerance = 0});
+    ASSERT_TRUE(solution.ok());
+    EXPECT_EQ(solution->stop, StopReason::kPrecisionLimit);
+    // Erlang's recursion for the share that is lost.
+    const long double lambda = model.lambda;
+    long double lost = 1;
+    for (int servers = 1; servers <= model.servers; ++servers) lost = lambda * lost / (servers + lambda * lost);
+    const long double gain = lambda * (1 - lost);
+    EXPECT_LE(solution->gain_lower, gain);
+    EXPECT_GE(solution->gain_upper, gain);
+    EXPECT_LT(solution->error, 1e-12);
+  }
+}
+
 TEST(Stationary, AtAPriceAboveTheRewardTheSystemEmptiesForEver) {
   const LossSystem model{5, 8, 2};
   const auto solution = SolveAverage(model, {.tolerance = 1e-10});

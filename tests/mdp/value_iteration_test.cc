@@ -134,30 +134,33 @@ TEST(ValueIteration, ReportedErrorBoundsTheTrueErrorWhereTheChangeIsSmall) {
 
 TEST(ValueIteration, MoreSweepsNeverWorsenTheErrorAndTheLimitIsReported) {
   Rng rng(20);
-  PlainModel plain = RandomModel(rng, 40, 4, 3);
-  const SparseMdp mdp = Build(plain);
-  for (const SweepMethod method : kMethods) {
-    for (const bool is_average : {false, true}) {
-      double last = std::numeric_limits<double>::infinity();
-      for (const int64_t limit : {1, 2, 3, 5, 8, 13, 21, 34, 55}) {
-        const SolveOptions options = {.tolerance = 0, .max_sweeps = limit, .method = method, .certificate_interval = 1};
-        double error = 0;
-        StopReason stop = StopReason::kConverged;
-        int64_t sweeps = 0;
-        if (is_average) {
-          const auto solution = SolveAverage(mdp, options);
-          ASSERT_TRUE(solution.ok());
-          std::tie(error, stop, sweeps) = std::tuple(solution->error, solution->stop, solution->sweeps);
-        } else {
-          const auto solution = SolveDiscounted(mdp, 1e-3, options);
-          ASSERT_TRUE(solution.ok());
-          std::tie(error, stop, sweeps) = std::tuple(solution->error, solution->stop, solution->sweeps);
-        }
-        EXPECT_LE(error, last);
-        last = error;
-        EXPECT_LE(sweeps, limit);
-        if (limit <= 3) {
-          EXPECT_EQ(stop, StopReason::kIterationLimit);
+  for (int i = 0; i < 10; ++i) {
+    const SparseMdp mdp = Build(RandomModel(rng, 40, 4, 2));
+    for (const SweepMethod method : kMethods) {
+      for (const bool is_average : {false, true}) {
+        double last = std::numeric_limits<double>::infinity();
+        for (int64_t limit = 1; limit < 60; ++limit) {
+          const SolveOptions options = {
+              .tolerance = 0, .max_sweeps = limit, .method = method, .certificate_interval = 1};
+          double error = 0;
+          StopReason stop = StopReason::kConverged;
+          int64_t sweeps = 0;
+          if (is_average) {
+            const auto solution = SolveAverage(mdp, options);
+            ASSERT_TRUE(solution.ok());
+            std::tie(error, stop, sweeps) = std::tuple(solution->error, solution->stop, solution->sweeps);
+          } else {
+            const auto solution = SolveDiscounted(mdp, 1e-3, options);
+            ASSERT_TRUE(solution.ok());
+            std::tie(error, stop, sweeps) = std::tuple(solution->error, solution->stop, solution->sweeps);
+          }
+          // Discounted errors are measured once more on the values as returned: a few units in the last place.
+          EXPECT_LE(error, last * (1 + 1e-12));
+          last = error;
+          EXPECT_LE(sweeps, limit);
+          if (limit <= 3) {
+            EXPECT_EQ(stop, StopReason::kIterationLimit);
+          }
         }
       }
     }
@@ -283,8 +286,7 @@ TEST(ValueIteration, OneStateAndFullDiscountAreNoSpecialCases) {
 }
 
 TEST(ValueIteration, PeriodicChainsConverge) {
-  // Cycles through all states, earning s in state s: plain relative value iteration swings for ever on them, and so do
-  // in-place sweeps that take their level from the last certificate alone.
+  // Cycles through all states, earning s in state s: plain relative value iteration swings for ever on them.
   for (const StateIndex n : {2, 3, 9, 24}) {
     PlainModel plain(static_cast<size_t>(n));
     for (StateIndex s = 0; s < n; ++s) plain[s] = {{static_cast<double>(s), {{(s + 1) % n, 1}}}};
@@ -301,6 +303,25 @@ TEST(ValueIteration, PeriodicChainsConverge) {
       }
     }
   }
+}
+
+TEST(ValueIteration, InPlaceSweepsSeldomNeedToBeGivenUp) {
+  // kJacobi takes over after 30 certificates without progress, so a solve of fewer sweeps did without. Were the level
+  // taken from the last certificate alone, one solve in ten would swing for ever and be given up; as it is, the level
+  // is halved in at worst.
+  Rng rng(3);
+  int slow = 0;
+  for (int i = 0; i < 60; ++i) {
+    const StateIndex n = 2 + static_cast<StateIndex>(rng.Below(4));
+    const SparseMdp mdp = Build(RandomModel(rng, n, 3, n));
+    for (const int depth : {0, 10}) {
+      const auto solution = SolveAverage(mdp, {.tolerance = 1e-9, .certificate_interval = 10, .anderson_depth = depth});
+      ASSERT_TRUE(solution.ok());
+      EXPECT_EQ(solution->stop, StopReason::kConverged);
+      slow += solution->sweeps > 300 ? 1 : 0;
+    }
+  }
+  EXPECT_LE(slow, 3);
 }
 
 TEST(ValueIteration, SeveralClosedClassesAreReportedAndNotSolvedWrongly) {
