@@ -37,6 +37,12 @@ class VerbRegistration {
   VerbRegistration(std::string name, Add add);
 };
 
+// A benchmark under `berth bench`, registered like a verb: `app` is the bench verb.
+class BenchRegistration {
+ public:
+  BenchRegistration(std::string name, VerbRegistration::Add add);
+};
+
 // Runs the program; returns the exit code.
 int Main(int argc, char** argv);
 

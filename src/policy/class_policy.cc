@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/rng.h"
 #include "fmt/format.h"
+#include "policy/class_sync.h"
 #include "policy/node_mask.h"
 #include "policy/score_tree.h"
 
@@ -19,8 +20,7 @@ struct Row {
   ScoreTree scores;                   // by ClassId; kNone where the slot is vacant or the pod does not fit
   std::vector<uint64_t> uids;         // of the state that `memo` belongs to; 0 = never scored
   std::vector<double> memo;
-  uint64_t lineage = 0;               // of the ClusterState that `scores` is in step with, up to change `position`
-  uint64_t position = 0;
+  ClassSync sync;
 };
 
 class ClassDecider : public Decider {
@@ -110,16 +110,10 @@ class ClassDecider : public Decider {
       row.memo.resize(2 * slots);
       row.scores.Resize(2 * slots);
     }
-    const uint64_t behind = view.change_count() - row.position;
-    if (row.lineage == view.lineage() && behind <= ClusterState::kChangeLog && behind <= slots) {
-      for (; row.position != view.change_count(); ++row.position) Update(query, view.change(row.position).value);
-    } else {
-      for (uint32_t slot = 0; slot < slots; ++slot) Update(query, slot);
-      for (size_t slot = slots; slot < row.scores.size(); ++slot) {
+    if (row.sync.CatchUp(view, [&](uint32_t slot) { Update(query, slot); })) {
+      for (size_t slot = slots; slot < row.scores.size(); ++slot) {   // left by a cluster with more slots
         if (row.scores[slot] != ScoreTree::kNone) row.scores.Set(slot, ScoreTree::kNone);
       }
-      row.lineage = view.lineage();
-      row.position = view.change_count();
     }
   }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "policy/class_sync.h"
 #include "policy/node_mask.h"
 
 namespace berth {
@@ -13,10 +14,11 @@ namespace {
 constexpr double kRefused = -std::numeric_limits<double>::infinity();
 constexpr size_t kMaxRows = 4096;
 
-struct FitCell {
-  uint64_t uid = 0;
-  bool fits = false;
-  bool needs_exact_check = false;
+// Whether a pod class fits a state class, by class slot.
+enum class Fit : uint8_t { kNo, kYes, kAskNode };   // kAskNode: memory decides, node by node
+struct FitRow {
+  ClassSync sync;
+  std::vector<Fit> fits;
 };
 
 class NodeDecider : public Decider {
@@ -25,7 +27,7 @@ class NodeDecider : public Decider {
 
   Decision Decide(const ClusterState& view, const Pod& pod, uint64_t, const DecideOptions& options) override {
     const ResolvedRequest request = view.Resolve(pod.request);
-    const std::vector<FitCell>& fits = FitsOf(view, request);
+    const std::vector<Fit>& fits = FitsOf(view, request);
     const NodeMask* mask = masks_.Get(view, pod);
     Decision decision;
     decision.generation = view.generation();
@@ -43,7 +45,7 @@ class NodeDecider : public Decider {
     Explanation explanation;
     explanation.decision = Decide(view, pod, seed, {.count_nodes = true});
     const ResolvedRequest request = view.Resolve(pod.request);
-    const std::vector<FitCell>& fits = FitsOf(view, request);
+    const std::vector<Fit>& fits = FitsOf(view, request);
     const NodeMask* mask = masks_.Get(view, pod);
     std::vector<Candidate> all;
     const auto views = view.node_views();
@@ -73,29 +75,26 @@ class NodeDecider : public Decider {
   }
 
  private:
-  const std::vector<FitCell>& FitsOf(const ClusterState& view, const ResolvedRequest& request) {
+  const std::vector<Fit>& FitsOf(const ClusterState& view, const ResolvedRequest& request) {
     if (naming_version_ != view.naming_version() || rows_.size() >= kMaxRows) {
       rows_.clear();
       naming_version_ = view.naming_version();
     }
-    std::vector<FitCell>& row = rows_[request];
-    if (row.size() < view.class_slots()) row.resize(view.class_slots() * 2);
-    for (const auto& [id, uid] : view.occupied()) {
-      FitCell& cell = row[id.value];
-      if (cell.uid == uid) continue;
-      const NodeState& state = view.state_class(id).state;
-      cell = {uid, !FirstViolation(view.shape_of(state), state, request), NeedsExactCheck(state, request)};
-    }
-    return row;
+    FitRow& row = rows_[request];
+    if (row.fits.size() < view.class_slots()) row.fits.resize(view.class_slots() * 2);
+    row.sync.CatchUp(view, [&](uint32_t slot) {
+      if (view.active_uids()[slot] == 0) return;   // no node to ask about
+      const NodeState& state = view.state_class(ClassId(slot)).state;
+      row.fits[slot] = FirstViolation(view.shape_of(state), state, request) ? Fit::kNo : NeedsExactCheck(state, request) ? Fit::kAskNode : Fit::kYes;
+    });
+    return row.fits;
   }
 
-  static bool IsAllowed(const ClusterState& view, NodeId id, const ResolvedRequest& request,
-                        const std::vector<FitCell>& fits, const NodeMask* mask) {
+  static bool IsAllowed(const ClusterState& view, NodeId id, const ResolvedRequest& request, const std::vector<Fit>& fits,
+                        const NodeMask* mask) {
     const ClassId class_id = view.view(id).class_id;
-    if (!class_id.is_valid()) return false;
-    const FitCell& cell = fits[class_id.value];
-    return cell.fits && (mask == nullptr || mask->allows(id)) &&
-           (!cell.needs_exact_check || view.FitsExactly(id, request));
+    if (!class_id.is_valid() || fits[class_id.value] == Fit::kNo) return false;
+    return (mask == nullptr || mask->allows(id)) && (fits[class_id.value] == Fit::kYes || view.FitsExactly(id, request));
   }
 
   // Places until it is this rank's turn: 0 for the one right after the last.
@@ -105,7 +104,7 @@ class NodeDecider : public Decider {
     return (rank + end - first) % end;
   }
 
-  void NextInTurn(const ClusterState& view, const ResolvedRequest& request, const std::vector<FitCell>& fits,
+  void NextInTurn(const ClusterState& view, const ResolvedRequest& request, const std::vector<Fit>& fits,
                   const NodeMask* mask, Decision* decision) const {
     const uint32_t end = view.rank_end();
     uint32_t rank = view.last_placed_rank() >= end ? 0 : view.last_placed_rank() + 1;
@@ -127,7 +126,7 @@ class NodeDecider : public Decider {
     }
   }
 
-  void Best(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, const std::vector<FitCell>& fits,
+  void Best(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, const std::vector<Fit>& fits,
             const NodeMask* mask, Decision* decision) const {
     double best = kRefused, second = kRefused;
     const auto views = view.node_views();
@@ -170,7 +169,7 @@ class NodeDecider : public Decider {
 
   const std::shared_ptr<const NodePolicySpec> spec_;
   uint64_t naming_version_ = 0;
-  absl::flat_hash_map<ResolvedRequest, std::vector<FitCell>> rows_;
+  absl::flat_hash_map<ResolvedRequest, FitRow> rows_;
   NodeMaskCache masks_;
 };
 

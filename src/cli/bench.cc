@@ -1,0 +1,196 @@
+// `berth bench`: every performance figure that we quote.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/status.h"
+#include "cli/compose.h"
+#include "cli/verbs.h"
+#include "env/env.h"
+#include "evaluate/report.h"
+#include "evaluate/statistics.h"
+#include "fmt/format.h"
+
+namespace berth::cli {
+namespace {
+
+std::map<std::string, VerbRegistration::Add>& Benches() {
+  static auto* const benches = new std::map<std::string, VerbRegistration::Add>();
+  return *benches;
+}
+
+double CpuSeconds() {
+  rusage usage{};
+  getrusage(RUSAGE_THREAD, &usage);
+  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+struct Flags {
+  std::string nodes = "50,500,5000,50000";
+  std::string workload;
+  std::string policies;
+  double load = 0.9;
+  int64_t steps = 200'000;
+  uint64_t seed = 1;
+  bool json = false;
+};
+
+// Everything that a bench needs of one size: an environment run in until arrivals and departures balance.
+struct Warm {
+  std::unique_ptr<Workload> workload;
+  std::unique_ptr<Env> env;
+  std::shared_ptr<const Policy> policy;
+  std::unique_ptr<Decider> decider;
+};
+
+absl::StatusOr<Warm> WarmUp(const Flags& flags, int64_t nodes, const std::string& policy, const KeyFields& key_fields) {
+  Warm warm;
+  BERTH_ASSIGN_OR_RETURN(Workload base, LoadWorkloadByNameOrFile(flags.workload));
+  BERTH_ASSIGN_OR_RETURN(Workload scaled, ScaleNodes(base, nodes));
+  warm.workload = std::make_unique<Workload>(std::move(scaled));
+  BERTH_ASSIGN_OR_RETURN(warm.policy, MakeOnePolicy(policy, "", *warm.workload));
+  EnvOptions options;
+  options.load = flags.load;
+  options.warmup_us = 0;
+  options.window_us = kForever;
+  options.cluster.key_fields = warm.policy->info().key_fields | key_fields;
+  BERTH_ASSIGN_OR_RETURN(warm.env, Env::Create(*warm.workload, options));
+  warm.decider = warm.policy->NewDecider();
+  StepResult result = warm.env->Reset(flags.seed);
+  // Three mean lives bring the load to 95 % of its end.
+  double life_s = 0, work = 0;
+  for (const PodClass& c : warm.workload->pod_classes) {
+    const double amount = c.share * static_cast<double>(std::max<int64_t>(1, c.request.total_gpu_milli() + c.request.cpu_milli));
+    work += amount * c.lifetime.mean_s;
+    life_s += amount * c.lifetime.mean_s * c.lifetime.mean_s;
+  }
+  const auto until_us = static_cast<int64_t>(3e6 * life_s / work);
+  while (!result.is_done() && warm.env->now_us() < until_us) {
+    const Decision d = warm.decider->Decide(warm.env->view(), warm.env->pod(), warm.env->decision_seed(), {});
+    BERTH_ASSIGN_OR_RETURN(result, warm.env->StepDecision(d));
+  }
+  if (result.is_done()) return absl::InternalError("the workload ended while warming up");
+  return warm;
+}
+
+void Print(const Flags& flags, const nlohmann::json& results, Table table) {
+  if (flags.json) fmt::print("{}\n", nlohmann::json{{"results", results}, {"machine", MachineJson()}}.dump(1));
+  else fmt::print("{}", TextTable(table));
+}
+
+absl::Status RunEnv(const Flags& flags) {
+  BERTH_ASSIGN_OR_RETURN(const auto sizes, ParseSeeds("--nodes", flags.nodes));
+  const auto names = flags.policies.empty() ? std::vector<std::string>{"best-fit"} : SplitList(flags.policies);
+  nlohmann::json results = nlohmann::json::array();
+  Table table{fmt::format("environment steps a CPU-second, {} at load {}", flags.workload, flags.load), {"nodes", "policy", "state classes", "running pods", "steps/CPU-s"}, {}};
+  for (uint64_t nodes : sizes) {
+    for (const std::string& name : names) {
+      LogInfo("bench env: {} nodes, {}", nodes, name);
+      BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, static_cast<int64_t>(nodes), name, {}));
+      // Five equal parts; the median is quoted, since the machine may be shared.
+      std::vector<double> rates;
+      for (int part = 0; part < 5; ++part) {
+        const int64_t steps = std::max<int64_t>(1, flags.steps / 5);
+        const double start = CpuSeconds();
+        for (int64_t i = 0; i < steps; ++i) {
+          const Decision d = warm.decider->Decide(warm.env->view(), warm.env->pod(), warm.env->decision_seed(), {});
+          BERTH_ASSIGN_OR_RETURN(const StepResult result, warm.env->StepDecision(d));
+          if (result.is_done()) return absl::InternalError("the workload ended");
+        }
+        rates.push_back(static_cast<double>(steps) / std::max(1e-9, CpuSeconds() - start));
+      }
+      const double low = *std::min_element(rates.begin(), rates.end()), high = *std::max_element(rates.begin(), rates.end());
+      const double median = Quantile(rates, 0.5);
+      const ClusterState& view = warm.env->view();
+      results.push_back({{"nodes", nodes}, {"workload", flags.workload}, {"policy", name}, {"load_ratio", flags.load}, {"state_classes", view.occupied().size()},
+                         {"running_pods", view.pod_count()}, {"steps_per_cpu_s", median}, {"steps_per_cpu_s_min", low}, {"steps_per_cpu_s_max", high}});
+      table.rows.push_back({fmt::format("{}", nodes), name, fmt::format("{}", view.occupied().size()), fmt::format("{}", view.pod_count()), fmt::format("{:.0f}", median)});
+    }
+  }
+  Print(flags, results, table);
+  return absl::OkStatus();
+}
+
+absl::Status RunDecide(const Flags& flags) {
+  BERTH_ASSIGN_OR_RETURN(const auto sizes, ParseSeeds("--nodes", flags.nodes));
+  std::vector<std::string> names = SplitList(flags.policies);
+  if (names.empty()) {
+    for (const PolicyInfo& info : ListPolicies()) {
+      if (info.kind != "index" && info.kind != "model") names.push_back(info.name);
+    }
+  }
+  nlohmann::json results = nlohmann::json::array();
+  Table table{fmt::format("one decision in process, {} at load {}", flags.workload, flags.load), {"nodes", "policy", "state classes", "p50, us", "p99, us"}, {}};
+  for (uint64_t nodes : sizes) {
+    for (const std::string& name : names) {
+      LogInfo("bench decide: {} nodes, {}", nodes, name);
+      BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, static_cast<int64_t>(nodes), name, {}));
+      const int64_t count = std::clamp<int64_t>(flags.steps / 4, 1, 50'000);
+      std::vector<double> micros;
+      // The cluster changes between decisions as it does in service, so nothing is decided twice in the same state.
+      const auto decide = [&](bool is_timed) -> absl::Status {
+        timespec a{}, b{};
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        const Decision d = warm.decider->Decide(warm.env->view(), warm.env->pod(), warm.env->decision_seed(), {});
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        if (is_timed) micros.push_back(static_cast<double>(b.tv_sec - a.tv_sec) * 1e6 + static_cast<double>(b.tv_nsec - a.tv_nsec) / 1e3);
+        return warm.env->StepDecision(d).status();
+      };
+      for (int64_t i = 0; i < count / 2; ++i) BERTH_RETURN_IF_ERROR(decide(false));
+      for (int64_t i = 0; i < count; ++i) BERTH_RETURN_IF_ERROR(decide(true));
+      const double p50 = Quantile(micros, 0.5), p99 = Quantile(micros, 0.99);
+      results.push_back({{"nodes", nodes}, {"workload", flags.workload}, {"policy", name}, {"load_ratio", flags.load},
+                         {"state_classes", warm.env->view().occupied().size()}, {"decide_us_p50", p50}, {"decide_us_p99", p99}});
+      table.rows.push_back({fmt::format("{}", nodes), name, fmt::format("{}", warm.env->view().occupied().size()), fmt::format("{:.2f}", p50), fmt::format("{:.2f}", p99)});
+    }
+  }
+  Print(flags, results, table);
+  return absl::OkStatus();
+}
+
+void AddCommon(CLI::App* bench, const std::shared_ptr<Flags>& flags) {
+  bench->add_option("--nodes", flags->nodes, "cluster sizes, with commas between")->capture_default_str();
+  bench->add_option("--workload", flags->workload, "a built-in workload or a file")->capture_default_str();
+  bench->add_option("--policies", flags->policies, "names with commas between");
+  bench->add_option("--load", flags->load, "offered load")->check(CLI::Range(0.01, 10.0))->capture_default_str();
+  bench->add_option("--steps", flags->steps, "decisions a size and policy")->check(CLI::Range(int64_t{100}, int64_t{1'000'000'000}))->capture_default_str();
+  bench->add_option("--seed", flags->seed, "of the stream of pods")->capture_default_str();
+  bench->add_flag("--json", flags->json, "for programs");
+}
+
+const BenchRegistration kEnv("env", [](CLI::App& app, VerbResult& result) {
+  auto flags = std::make_shared<Flags>();
+  flags->workload = "vm-like";
+  CLI::App* bench = app.add_subcommand("env", "Environment steps a CPU-second by number of nodes: one arrival, its decision, and the departures between");
+  bench->footer("Example:\n  berth bench env --nodes 50,500,5000,50000 --json\n  berth bench env --workload openb-like --policies best-fit,fgd");
+  AddCommon(bench, flags);
+  bench->callback([flags, &result] { result.status = RunEnv(*flags); });
+});
+
+const BenchRegistration kDecide("decide", [](CLI::App& app, VerbResult& result) {
+  auto flags = std::make_shared<Flags>();
+  flags->workload = "openb-like";
+  CLI::App* bench = app.add_subcommand("decide", "Microseconds of one decision in process, by policy and number of nodes");
+  bench->footer("Example:\n  berth bench decide --nodes 5000 --policies best-fit,fgd --json");
+  AddCommon(bench, flags);
+  bench->callback([flags, &result] { result.status = RunDecide(*flags); });
+});
+
+const VerbRegistration kBench("bench", [](CLI::App& app, VerbResult& result) {
+  CLI::App* verb = app.add_subcommand("bench", "Every performance figure that we quote, as JSON");
+  verb->require_subcommand(1);
+  for (const auto& [name, add] : Benches()) add(*verb, result);
+});
+
+}  // namespace
+
+BenchRegistration::BenchRegistration(std::string name, VerbRegistration::Add add) { Benches().emplace(std::move(name), std::move(add)); }
+
+}  // namespace berth::cli
