@@ -90,7 +90,7 @@ class SparseMdpBuilder {
   // certificates are about the scaled model.
   static constexpr double kRowSumTolerance = 1e-9;
 
-  // `num_states` is checked at Build.
+  // `num_states` is checked at Build; 9 bytes a state are taken at once, so a number from a file wants a limit before.
   explicit SparseMdpBuilder(StateIndex num_states, RowKind kind = RowKind::kProbability);
 
   // `action` is the caller's own number >= 0; numbers may have gaps (actions that don't exist in this state). Checked:

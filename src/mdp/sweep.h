@@ -284,6 +284,8 @@ class Sweeper {
  private:
   // Certificates without progress after which in-place sweeps are given up; progress is 3 % of the width.
   static constexpr int kStalledCertificates = 30;
+  // The same, once the width is mostly rounding.
+  static constexpr int kStalledAtFloor = 5;
 
   // Whether the values are a mixed point that is worse than what has been had; then unmixed_ holds the swept one.
   bool IsMixedInVain(const Certificate& certificate) const {
@@ -306,8 +308,11 @@ class Sweeper {
     const double error = best_.certificate.error(alpha_);
     if (error <= options_.tolerance) return StopReason::kConverged;
     if (options_.progress && !options_.progress({sweeps_, error, options_.tolerance})) return StopReason::kCancelled;
-    // Rounding makes more than half of the width: more sweeps can't bring it down.
-    if (certificate.error(alpha_) <= 2 * certificate.error_by_rounding(alpha_)) return StopReason::kPrecisionLimit;
+    // Rounding makes more than half of the width. What is left could still fall below the tolerance, unless rounding
+    // alone is above it or nothing moves any more.
+    const double floor = certificate.error_by_rounding(alpha_);
+    const bool is_floor_reached = floor > options_.tolerance || stalled_ > kStalledAtFloor;
+    if (certificate.error(alpha_) <= 2 * floor && is_floor_reached) return StopReason::kPrecisionLimit;
     if (sweeps_ >= options_.max_sweeps) return StopReason::kIterationLimit;
     return std::nullopt;
   }

@@ -13,8 +13,9 @@
 // and of every number of the model, is added. They hold for the returned policy too: its value lies between the lower
 // and the upper bound.
 //
-// Ties: of the actions that rounding can't tell from the best, the lowest index. No randomness, no threads: equal input
-// gives equal output bit for bit. Cost: O(transitions) a sweep, two or three vectors of num_states() doubles.
+// Ties: of the actions that rounding can't tell from the best, the lowest index. No randomness and no threads: equal
+// input gives equal output bit for bit, and solves of different models may run side by side. A model is kept by
+// reference while the call runs. Cost: O(transitions) a sweep; memory see SolveOptions::anderson_depth.
 #ifndef BERTH_MDP_VALUE_ITERATION_H_
 #define BERTH_MDP_VALUE_ITERATION_H_
 
@@ -63,7 +64,8 @@ struct AverageSolution {
 };
 
 // min R <= g <= max R for given h (Odoni, Operations Research 17, 1969), rounding included: holds for any h, so it
-// checks a table from any source. In a model of several closed classes it bounds the best gain from every state.
+// checks a table from any source. g* is the largest gain (rewards, not costs); in a model of several closed classes the
+// bounds hold for the best gain from every state.
 struct GainBounds {
   double lower = 0;
   double upper = 0;

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "mdp/value_iteration.h"
@@ -99,6 +102,7 @@ struct PricedNode {
 struct TwoNodes {
   const Node& first;
   const Node& second;
+  double load = 1.1;  // offered to the tightest resource
   StateIndex num_states() const { return first.size() * second.size(); }
   template <class Visitor>
   void VisitState(StateIndex s, Visitor& visit) const {
@@ -106,7 +110,7 @@ struct TwoNodes {
     const StateIndex i = s / width;
     const StateIndex j = s % width;
     for (int k = 0; k < Node::kClasses; ++k) {
-      visit.Decide(2 * kArrivalRate[k], [&](auto&& offer) {
+      visit.Decide(2 * kArrivalRate[k] * (load / 1.1), [&](auto&& offer) {
         offer(0.0, s);
         if (first.after_arrival(i, k) >= 0) offer(kReward[k], first.after_arrival(i, k) * width + j);
         if (second.after_arrival(j, k) >= 0) offer(kReward[k], i * width + second.after_arrival(j, k));
@@ -139,6 +143,18 @@ TEST(EventModel, TheTwoNodeAnchorHasItsPublishedGain) {
   ASSERT_TRUE(coarse.ok());
   EXPECT_LE(coarse->gain_lower, solution->gain_upper);
   EXPECT_GE(coarse->gain_upper, solution->gain_lower);
+}
+
+TEST(EventModel, TheTwoNodeAnchorHasItsPublishedGainsAtOtherLoads) {
+  const Node large(16, 64);
+  const Node small(16, 32);
+  for (const auto& [load, gain] : {std::pair(0.9, 23.860360), std::pair(1.5, 29.189479)}) {
+    const auto solution = SolveAverage(TwoNodes{large, small, load}, {.tolerance = 1e-7});
+    ASSERT_TRUE(solution.ok()) << solution.status();
+    EXPECT_EQ(solution->stop, StopReason::kConverged);
+    // The arrival rates are published to seven digits.
+    EXPECT_NEAR(solution->gain, gain, 3e-6) << "load " << load;
+  }
 }
 
 TEST(EventModel, TheTwoNodeAnchorHasItsPublishedDiscountedValue) {
@@ -229,6 +245,45 @@ TEST(EventModel, TheFirstOfEqualOptionsIsChosen) {
   for (StateIndex s = 0; s < node.size(); ++s) {
     VisitGreedyOptions(model, s, zero.data(), [](int, int option) { EXPECT_EQ(option, 0); });
   }
+}
+
+// R(s) in more digits.
+struct ExactBackupVisitor {
+  const double* h;
+  double here;
+  Exact residual = 0;
+  void Earn(double reward_rate) { residual += reward_rate; }
+  void Jump(double rate, double reward, StateIndex next) {
+    residual += static_cast<Exact>(rate) * (static_cast<Exact>(reward) + h[next] - here);
+  }
+  template <class Options>
+  void Decide(double rate, Options&& options) {
+    Exact best = -1e300L;
+    options(
+        [&](double reward, StateIndex next) { best = std::max(best, static_cast<Exact>(reward) + h[next] - here); });
+    residual += rate * best;
+  }
+};
+
+TEST(EventModel, TheRoundingTermBoundsTheRoundingError) {
+  const Node node(16, 64);
+  const PricedNode model{node, {0.4, 2.6, 9.6, 6.9}};
+  Rng rng(9);
+  std::vector<double> h(static_cast<size_t>(node.size()));
+  for (double& x : h) x = 1000 * rng.Normal();
+  int inexact = 0;
+  for (StateIndex s = 0; s < model.num_states(); ++s) {
+    internal::CheckedBackupVisitor checked(h.data(), s);
+    model.VisitState(s, checked);
+    ExactBackupVisitor exact{h.data(), h[s]};
+    model.VisitState(s, exact);
+    const Exact error = std::abs(checked.residual - exact.residual);
+    EXPECT_LE(error, checked.error());
+    EXPECT_LT(checked.error(), 1e-9);
+    inexact += error > 0 ? 1 : 0;
+    EXPECT_EQ(EvaluateBackup(model, s, h.data()).residual, checked.residual);
+  }
+  EXPECT_GT(inexact, model.num_states() / 2);  // there is something to bound
 }
 
 TEST(CertifyGain, ItsBoundsHoldForAnyTableAndAreTightOnlyForTheRightOne) {
