@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "mdp/policy_iteration.h"
 #include "mdp/value_iteration.h"
 #include "support.h"
 
@@ -214,6 +215,12 @@ TEST(EventModel, AMaximumPerEventEqualsTheMaximumOverJointActions) {
                   walked_discounted->error + stored_discounted->error);
     }
   }
+  const auto iterated = IteratePoliciesAverage(*rows);
+  const auto walked = SolveAverage(model, {.tolerance = 1e-9});
+  ASSERT_TRUE(iterated.ok() && walked.ok());
+  EXPECT_EQ(iterated->stop, StopReason::kConverged);
+  EXPECT_NEAR(walked->gain, iterated->gain, walked->error + iterated->error);
+  EXPECT_LT(iterated->error, 1e-10);
 }
 
 TEST(EventModel, TheGreedyChainEarnsWhatTheEquationSays) {
