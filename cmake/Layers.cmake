@@ -30,7 +30,7 @@ set(BERTH_LAYER_cli base cluster mdp policy workload lp env env/node_mdp evaluat
 set(BERTH_THIRD_PARTY_base absl fmt spdlog)
 set(BERTH_THIRD_PARTY_cluster absl fmt)
 set(BERTH_THIRD_PARTY_mdp absl fmt Eigen)
-set(BERTH_THIRD_PARTY_policy absl fmt Eigen nlohmann)
+set(BERTH_THIRD_PARTY_policy absl fmt Eigen nlohmann openssl)
 set(BERTH_THIRD_PARTY_workload absl fmt Eigen yaml-cpp csv.h)
 set(BERTH_THIRD_PARTY_lp absl fmt Eigen coin)
 set(BERTH_THIRD_PARTY_env absl fmt Eigen)

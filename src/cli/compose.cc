@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "fmt/format.h"
+#include "policy/potential/model_dir.h"
 
 namespace berth::cli {
 namespace {
@@ -45,7 +46,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
   if (name.empty() == model_dir.empty()) {
     return absl::InvalidArgumentError("give either a policy by name or a model directory");
   }
-  if (!model_dir.empty()) return absl::UnimplementedError("models are not built in yet");
+  if (!model_dir.empty()) return LoadModelDir(model_dir);
   return MakePolicy(name, ContextOf(workload));
 }
 

@@ -1,0 +1,370 @@
+#include "policy/potential/model_dir.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+
+#include "base/rng.h"
+#include "base/status.h"
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "policy/potential/safetensors.h"
+
+namespace berth {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::string_view kFormat = "berth-model-1";
+constexpr size_t kMaxFileBytes = 16 << 20;
+constexpr double kCoverage = 0.95;           // of the mix by typical pods
+constexpr size_t kGoldenPods = 200;
+constexpr size_t kMaxGoldenNodes = 64;
+constexpr double kGoldenTolerance = 1e-5;
+constexpr size_t kMaxMix = 4096;
+
+absl::Status Bad(std::string_view field, std::string_view value, std::string_view accepted) {
+  return InvalidField(fmt::format("model {}", field), value, accepted);
+}
+
+absl::Status CheckName(const std::string& name) {
+  const bool is_plain = !name.empty() && name.size() <= 63 && name[0] != '-' &&
+                        name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+  return is_plain ? absl::OkStatus() : Bad("name", name, "1 to 63 of a-z, 0-9 and -, not starting with -");
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& dir, const std::string& name) {
+  const std::string path = dir + "/" + name;
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return absl::NotFoundError(fmt::format("model file {} can't be opened", name));
+  struct stat info {};
+  std::string bytes;
+  absl::Status status;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    status = Bad(fmt::format("file {}", name), "no regular file", "a regular file");
+  } else if (static_cast<size_t>(info.st_size) > kMaxFileBytes) {
+    status = Bad(fmt::format("file {}", name), fmt::format("{} bytes", info.st_size), fmt::format("at most {} bytes", kMaxFileBytes));
+  } else {
+    bytes.resize(static_cast<size_t>(info.st_size));
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t n = read(fd, bytes.data() + done, bytes.size() - done);
+      if (n <= 0) break;
+      done += static_cast<size_t>(n);
+    }
+    if (done != bytes.size()) status = absl::InternalError(fmt::format("model file {} can't be read", name));
+  }
+  close(fd);
+  if (!status.ok()) return status;
+  return bytes;
+}
+
+absl::StatusOr<Json> ParseObject(const std::string& file, const std::string& bytes) {
+  int deepest = 0;
+  Json json = Json::parse(bytes, [&](int depth, Json::parse_event_t, Json&) { return (deepest = std::max(deepest, depth)) <= 32; }, false);
+  if (deepest > 32) return Bad(fmt::format("file {}", file), "nested JSON", "at most 32 levels");
+  if (json.is_discarded() || !json.is_object()) return Bad(fmt::format("file {}", file), std::string_view(bytes).substr(0, 64), "a JSON object");
+  return json;
+}
+
+absl::StatusOr<int64_t> Integer(const Json& object, const char* key, int64_t low, int64_t high) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_number_integer() || (it->is_number_unsigned() && it->get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) ||
+      it->get<int64_t>() < low || it->get<int64_t>() > high) {
+    return Bad(key, it == object.end() ? "missing" : it->dump(), fmt::format("a whole number from {} to {}", low, high));
+  }
+  return it->get<int64_t>();
+}
+
+absl::StatusOr<std::string> Text(const Json& object, const char* key) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_string()) return Bad(key, it == object.end() ? "missing" : it->dump(), "a text");
+  return it->get<std::string>();
+}
+
+Json ToJson(const PodRequest& r) {
+  Json j{{"cpu_milli", r.cpu_milli}, {"mem_bytes", r.mem_bytes}, {"gpu_count", r.gpu_count}, {"gpu_milli", r.gpu_milli}};
+  if (!r.gpu_models.empty()) j["gpu_models"] = r.gpu_models;
+  return j;
+}
+
+absl::StatusOr<PodRequest> RequestFromJson(const Json& j) {
+  if (!j.is_object()) return Bad("request", j.dump(), "an object");
+  PodRequest r;
+  BERTH_ASSIGN_OR_RETURN(r.cpu_milli, Integer(j, "cpu_milli", 0, kMaxCpuMilli));
+  BERTH_ASSIGN_OR_RETURN(r.mem_bytes, Integer(j, "mem_bytes", 0, kMaxMemBytes));
+  BERTH_ASSIGN_OR_RETURN(const int64_t count, Integer(j, "gpu_count", 0, kMaxDevices));
+  BERTH_ASSIGN_OR_RETURN(const int64_t milli, Integer(j, "gpu_milli", 0, kWholeGpuMilli));
+  r.gpu_count = static_cast<int32_t>(count);
+  r.gpu_milli = static_cast<int32_t>(milli);
+  if (const auto it = j.find("gpu_models"); it != j.end()) {
+    if (!it->is_array()) return Bad("gpu_models", it->dump(), "a list of names");
+    for (const Json& m : *it) {
+      if (!m.is_string()) return Bad("gpu_models", m.dump(), "a list of names");
+      r.gpu_models.push_back(m.get<std::string>());
+    }
+  }
+  BERTH_RETURN_IF_ERROR(ValidateRequest("model request", r));
+  return r;
+}
+
+Json ToJson(const Node& n) {
+  return {{"name", n.name}, {"cpu_milli", n.cpu_milli}, {"mem_bytes", n.mem_bytes}, {"gpu_count", n.gpu_count}, {"gpu_model", n.gpu_model}, {"max_pods", n.max_pods}};
+}
+
+absl::StatusOr<Node> NodeFromJson(const Json& j) {
+  if (!j.is_object()) return Bad("golden node", j.dump(), "an object");
+  Node n;
+  BERTH_ASSIGN_OR_RETURN(n.name, Text(j, "name"));
+  BERTH_ASSIGN_OR_RETURN(n.cpu_milli, Integer(j, "cpu_milli", 0, kMaxCpuMilli));
+  BERTH_ASSIGN_OR_RETURN(n.mem_bytes, Integer(j, "mem_bytes", 0, kMaxMemBytes));
+  BERTH_ASSIGN_OR_RETURN(const int64_t count, Integer(j, "gpu_count", 0, kMaxDevices));
+  BERTH_ASSIGN_OR_RETURN(const int64_t pods, Integer(j, "max_pods", 0, std::numeric_limits<int32_t>::max()));
+  BERTH_ASSIGN_OR_RETURN(n.gpu_model, Text(j, "gpu_model"));
+  n.gpu_count = static_cast<int32_t>(count);
+  n.max_pods = static_cast<int32_t>(pods);
+  return n;
+}
+
+TensorMap ToTensors(const NetworkWeights& w) {
+  const int64_t h = w.hidden;
+  TensorMap tensors{{"linear", {{kFeatureCount}, w.linear}}};
+  if (h > 0) {
+    tensors["w1"] = {{h, kFeatureCount}, w.w1};
+    tensors["b1"] = {{h}, w.b1};
+    tensors["w2"] = {{h, h}, w.w2};
+    tensors["b2"] = {{h}, w.b2};
+    tensors["w3"] = {{h}, w.w3};
+  }
+  return tensors;
+}
+
+absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden) {
+  NetworkWeights w;
+  w.hidden = hidden;
+  const TensorMap wanted = [&] {
+    NetworkWeights zero;
+    zero.hidden = hidden;
+    const auto h = static_cast<size_t>(hidden);
+    zero.linear.resize(kFeatureCount);
+    zero.w1.resize(h * kFeatureCount);
+    zero.b1.resize(h);
+    zero.w2.resize(h * h);
+    zero.b2.resize(h);
+    zero.w3.resize(h);
+    return ToTensors(zero);
+  }();
+  for (const auto& [name, tensor] : wanted) {
+    const auto it = tensors.find(name);
+    if (it == tensors.end()) return Bad(fmt::format("tensor {}", name), "missing", fmt::format("shape [{}]", fmt::join(tensor.shape, ", ")));
+    if (it->second.shape != tensor.shape) {
+      return Bad(fmt::format("tensor {}", name), fmt::format("shape [{}]", fmt::join(it->second.shape, ", ")), fmt::format("shape [{}]", fmt::join(tensor.shape, ", ")));
+    }
+  }
+  for (const auto& [name, tensor] : tensors) {
+    if (!wanted.contains(name)) return Bad("tensor", name, "linear, w1, b1, w2, b2, w3");
+  }
+  const auto take = [&](const char* name) { return tensors.at(name).values; };
+  w.linear = take("linear");
+  if (hidden > 0) w.w1 = take("w1"), w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
+  BERTH_RETURN_IF_ERROR(ValidateWeights(w));
+  return w;
+}
+
+// Places pods of the mix on the golden nodes one after the other; the answers of `policy` as JSON steps.
+absl::StatusOr<Json> GoldenSteps(const Policy& policy, const std::vector<Node>& nodes, const std::vector<PodRequest>& pods) {
+  ClusterState state;
+  for (const Node& node : nodes) {
+    auto added = state.AddNode(node);
+    if (!added.ok()) return WithContext(added.status(), "model golden answers");
+  }
+  const auto decider = policy.NewDecider();
+  Json steps = Json::array();
+  for (const PodRequest& request : pods) {
+    Pod pod;
+    pod.id = "golden";
+    pod.request = request;
+    const Decision d = decider->Decide(state, pod, 0, {});
+    Json step{{"request", ToJson(request)}, {"node", d.is_placed ? state.node(d.node).spec.name : ""}};
+    if (d.is_placed) {
+      step["devices"] = d.devices;
+      step["score"] = d.score;
+      BERTH_RETURN_IF_ERROR(state.Place(state.Resolve(request), d.node, d.devices));
+    }
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+absl::Status CheckGolden(const Policy& policy, const Json& golden) {
+  const auto nodes_it = golden.find("nodes"), steps_it = golden.find("steps");
+  if (nodes_it == golden.end() || !nodes_it->is_array() || nodes_it->empty() || nodes_it->size() > kMaxGoldenNodes || steps_it == golden.end() ||
+      !steps_it->is_array() || steps_it->empty() || steps_it->size() > 10 * kGoldenPods) {
+    return Bad("file golden.json", "nodes and steps", fmt::format("1 to {} nodes and 1 to {} steps", kMaxGoldenNodes, 10 * kGoldenPods));
+  }
+  std::vector<Node> nodes;
+  for (const Json& j : *nodes_it) {
+    BERTH_ASSIGN_OR_RETURN(nodes.emplace_back(), NodeFromJson(j));
+  }
+  std::vector<PodRequest> pods;
+  for (const Json& step : *steps_it) {
+    if (!step.is_object() || !step.contains("request")) return Bad("golden step", step.dump().substr(0, 64), "an object with a request");
+    BERTH_ASSIGN_OR_RETURN(pods.emplace_back(), RequestFromJson(step["request"]));
+  }
+  BERTH_ASSIGN_OR_RETURN(const Json answers, GoldenSteps(policy, nodes, pods));
+  for (size_t i = 0; i < pods.size(); ++i) {
+    const Json &want = (*steps_it)[i], &got = answers[i];
+    const bool is_same_score = !got.contains("score") || (want.contains("score") && want["score"].is_number() &&
+                               std::abs(want["score"].get<double>() - got["score"].get<double>()) <= kGoldenTolerance * (1 + std::abs(got["score"].get<double>())));
+    if (want.value("node", Json()) != got["node"] || want.value("devices", Json()) != got.value("devices", Json()) || !is_same_score) {
+      return absl::FailedPreconditionError(fmt::format("model golden answer {}: got {}, accepted: {}", i, got.dump().substr(0, 200), want.dump().substr(0, 200)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// ReadModelDir and, where wanted, the policy with its golden answers checked.
+absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const Policy>* policy) {
+  BERTH_ASSIGN_OR_RETURN(const std::string manifest_bytes, ReadFile(dir, "manifest.json"));
+  BERTH_ASSIGN_OR_RETURN(const Json manifest, ParseObject("manifest.json", manifest_bytes));
+  BERTH_ASSIGN_OR_RETURN(const std::string format, Text(manifest, "format"));
+  if (format != kFormat) return Bad("format", format, kFormat);
+  ModelContent content;
+  BERTH_ASSIGN_OR_RETURN(content.name, Text(manifest, "name"));
+  BERTH_RETURN_IF_ERROR(CheckName(content.name));
+  BERTH_ASSIGN_OR_RETURN(content.version, Integer(manifest, "version", 1, std::numeric_limits<int32_t>::max()));
+  BERTH_ASSIGN_OR_RETURN(const int64_t hidden, Integer(manifest, "hidden", 0, 256));
+  const auto features = manifest.find("features");
+  if (features == manifest.end() || !features->is_array()) return Bad("features", features == manifest.end() ? "missing" : features->dump().substr(0, 64), "a list of names");
+  if (features->size() != kFeatureCount) {
+    return absl::FailedPreconditionError(fmt::format("model features is \"{} features\", accepted: the {} features of this program", features->size(), kFeatureCount));
+  }
+  for (size_t i = 0; i < kFeatureCount; ++i) {
+    if ((*features)[i] != FeatureNames()[i]) {
+      return absl::FailedPreconditionError(fmt::format("model features[{}] is {}, accepted: {}: the model was made for another feature list", i, (*features)[i].dump(), FeatureNames()[i]));
+    }
+  }
+  const auto mix = manifest.find("mix");
+  if (mix == manifest.end() || !mix->is_array() || mix->empty() || mix->size() > kMaxMix) return Bad("mix", "no list", fmt::format("a list of 1 to {} classes", kMaxMix));
+  for (const Json& j : *mix) {
+    MixClass c;
+    BERTH_ASSIGN_OR_RETURN(c.request, RequestFromJson(j.is_object() ? j.value("request", Json()) : Json()));
+    if (!j.contains("weight") || !j["weight"].is_number() || !(j["weight"].get<double>() >= 0) || !std::isfinite(j["weight"].get<double>())) {
+      return Bad("mix weight", j.value("weight", Json()).dump(), "a finite number from 0");
+    }
+    c.weight = j["weight"].get<double>();
+    content.mix.push_back(std::move(c));
+  }
+  content.trained_on_json = manifest.value("trained_on", Json::object()).dump();
+  content.metrics_json = manifest.value("metrics", Json::object()).dump();
+  BERTH_ASSIGN_OR_RETURN(const std::string sha, Text(manifest, "weights_sha256"));
+  BERTH_ASSIGN_OR_RETURN(const std::string weights_bytes, ReadFile(dir, "weights.safetensors"));
+  if (Sha256Hex(weights_bytes) != sha) return Bad("weights_sha256", Sha256Hex(weights_bytes), sha + ", as the manifest says: the weights file was changed or cut");
+  BERTH_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(weights_bytes));
+  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden)));
+  BERTH_ASSIGN_OR_RETURN(const std::string golden_bytes, ReadFile(dir, "golden.json"));
+  BERTH_ASSIGN_OR_RETURN(const Json golden, ParseObject("golden.json", golden_bytes));
+  if (policy != nullptr) {
+    BERTH_ASSIGN_OR_RETURN(*policy, MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix));
+    BERTH_RETURN_IF_ERROR(CheckGolden(**policy, golden));
+  }
+  return content;
+}
+
+absl::Status WriteFile(const std::filesystem::path& path, const std::string& bytes) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return absl::FailedPreconditionError(fmt::format("model file {} can't be made", path.filename().string()));
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
+    if (n <= 0) break;
+    done += static_cast<size_t>(n);
+  }
+  const bool is_whole = done == bytes.size() && fsync(fd) == 0;
+  close(fd);
+  return is_whole ? absl::OkStatus() : absl::FailedPreconditionError(fmt::format("model file {} can't be written", path.filename().string()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights, const PodMix& mix) {
+  BERTH_RETURN_IF_ERROR(ValidateWeights(weights));
+  if (mix.empty()) return Bad("mix", "empty", "one class of pods or more");
+  ClassPolicySpec spec;
+  spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
+               "trained by berth train", "", {}};
+  spec.tie = TieRule::kLeastFreeMemory;
+  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), typical = TypicalPods(mix, kCoverage, false)] {
+    return MakePotentialScorer(MakeNetworkPotential(shared, typical));
+  };
+  return MakeClassPolicy(std::move(spec));
+}
+
+absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir) { return Read(dir, nullptr); }
+
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir) {
+  std::shared_ptr<const Policy> policy;
+  BERTH_RETURN_IF_ERROR(Read(dir, &policy).status());
+  return policy;
+}
+
+absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelContent& content) {
+  namespace fs = std::filesystem;
+  BERTH_RETURN_IF_ERROR(CheckName(content.name));
+  if (content.version < 1 || content.version > std::numeric_limits<int32_t>::max()) return Bad("version", fmt::format("{}", content.version), "a whole number from 1");
+  if (content.golden_nodes.empty() || content.golden_nodes.size() > kMaxGoldenNodes) return Bad("golden nodes", fmt::format("{}", content.golden_nodes.size()), fmt::format("1 to {}", kMaxGoldenNodes));
+  const std::string version = fmt::format("{}", content.version);
+  BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy(content.name, version, content.weights, content.mix));
+  const Json trained_on = Json::parse(content.trained_on_json.empty() ? "{}" : content.trained_on_json, nullptr, false);
+  const Json metrics = Json::parse(content.metrics_json.empty() ? "{}" : content.metrics_json, nullptr, false);
+  if (trained_on.is_discarded() || metrics.is_discarded()) return Bad("trained_on or metrics", "no JSON", "JSON text");
+
+  std::vector<PodRequest> pods;
+  Rng rng(1);
+  double sum = 0;
+  for (const MixClass& c : content.mix) sum += c.weight;
+  for (size_t i = 0; i < kGoldenPods; ++i) {
+    double at = rng.Uniform() * sum;
+    size_t k = 0;
+    while (k + 1 < content.mix.size() && at >= content.mix[k].weight) at -= content.mix[k++].weight;
+    pods.push_back(content.mix[k].request);
+    pods.back().extended.clear();
+  }
+  Json golden{{"nodes", Json::array()}};
+  for (const Node& node : content.golden_nodes) golden["nodes"].push_back(ToJson(node));
+  BERTH_ASSIGN_OR_RETURN(golden["steps"], GoldenSteps(*policy, content.golden_nodes, pods));
+
+  const std::string weights = ToSafetensors(ToTensors(content.weights));
+  Json manifest{{"format", kFormat}, {"name", content.name}, {"version", content.version}, {"kind", "network"}, {"hidden", content.weights.hidden},
+                {"features", Json::array()}, {"weights_sha256", Sha256Hex(weights)}, {"mix", Json::array()}, {"trained_on", trained_on}, {"metrics", metrics}};
+  for (std::string_view name : FeatureNames()) manifest["features"].push_back(name);
+  for (const MixClass& c : content.mix) manifest["mix"].push_back({{"request", ToJson(c.request)}, {"weight", c.weight}});
+
+  std::error_code error;
+  const fs::path parent = fs::path(root) / content.name, target = parent / version;
+  fs::create_directories(parent, error);
+  if (error) return absl::FailedPreconditionError(fmt::format("models: {} can't be made", Quoted(parent.string())));
+  if (fs::exists(target, error)) return absl::AlreadyExistsError(fmt::format("model {} version {} is there already", content.name, version));
+  const fs::path partial = parent / fmt::format(".{}.{}.partial", version, getpid());
+  fs::remove_all(partial, error);
+  if (!fs::create_directory(partial, error)) return absl::FailedPreconditionError(fmt::format("models: {} can't be made", Quoted(partial.string())));
+  absl::Status status = WriteFile(partial / "manifest.json", manifest.dump(1) + "\n");
+  if (status.ok()) status = WriteFile(partial / "weights.safetensors", weights);
+  if (status.ok()) status = WriteFile(partial / "golden.json", golden.dump(1) + "\n");
+  if (status.ok()) {
+    fs::rename(partial, target, error);
+    if (error) status = absl::FailedPreconditionError("the model can't be moved into its place");
+  }
+  if (!status.ok()) {
+    fs::remove_all(partial, error);
+    return status;
+  }
+  return target.string();
+}
+
+}  // namespace berth

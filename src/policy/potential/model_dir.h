@@ -1,0 +1,49 @@
+// A model on disk: models/<name>/<version>/ with
+//   manifest.json         what it is: name, version, feature schema, sizes, sha256 of the weights, the mix of pods that it
+//                         looks ahead to, what it was trained on, measured results
+//   weights.safetensors   the weights (network.h)
+//   golden.json           a small cluster, a stream of pods and the decisions that the model must give
+// docs/model-format.md describes them. Loading is all or nothing; no code is ever run from a model.
+#ifndef BERTH_POLICY_POTENTIAL_MODEL_DIR_H_
+#define BERTH_POLICY_POTENTIAL_MODEL_DIR_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cluster/node.h"
+#include "cluster/policy.h"
+#include "policy/pod_mix.h"
+#include "policy/potential/network.h"
+
+namespace berth {
+
+struct ModelContent {
+  std::string name;                 // [a-z0-9-]{1,63}
+  int64_t version = 1;              // 1 or more
+  NetworkWeights weights;
+  PodMix mix;                       // as MixOf(workload); the typical pods are taken from it
+  std::string trained_on_json;      // free JSON text, e.g. {"workload": "openb-like", "seed": 1}
+  std::string metrics_json;         // free JSON text: what was measured, with the command
+  std::vector<Node> golden_nodes;   // a small cluster for the golden answers, at most 64 nodes
+};
+
+// Writes <root>/<name>/<version>, whole or not at all, and returns its path. Errors: ALREADY_EXISTS the version is there;
+// INVALID_ARGUMENT a field; FAILED_PRECONDITION it can't be written.
+absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelContent& content);
+
+// Reads a model, checks format, feature schema, sizes, sha256, finite weights and the golden answers, and makes its policy
+// (kind "model", ties by least free memory, then rank). Files are opened without following links and at most 16 MiB large.
+// Errors: NOT_FOUND a file; INVALID_ARGUMENT what is wrong with it, e.g. both numbers where sizes differ;
+// FAILED_PRECONDITION it was made for another feature list, or gives other golden answers on this machine.
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir);
+// The same without a policy: what is inside, for `berth model` and for training on from it.
+absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir);
+
+// The policy of some weights, as LoadModelDir would make it.
+absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights, const PodMix& mix);
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_POTENTIAL_MODEL_DIR_H_

@@ -1,0 +1,99 @@
+#include "policy/potential/network.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/status.h"
+#include "fmt/format.h"
+
+namespace berth {
+namespace {
+
+constexpr int kMaxHidden = 256;
+
+// out = relu(w x + b), w [rows, columns].
+void Layer(const std::vector<float>& w, const std::vector<float>& b, const float* x, size_t columns, float* out) {
+  for (size_t r = 0; r < b.size(); ++r) {
+    float sum = b[r];
+    const float* const row = &w[r * columns];
+    for (size_t c = 0; c < columns; ++c) sum += row[c] * x[c];
+    out[r] = std::max(0.0f, sum);
+  }
+}
+
+class NetworkPotential : public Potential {
+ public:
+  NetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical)
+      : weights_(std::move(weights)), extractor_(std::move(typical)) {}
+  void Reset(const ClusterState& view, const ScoreContext&) override { extractor_.Reset(view); }
+  double Value(const Shape& shape, const NodeState& state) override {
+    Features x;
+    extractor_.Compute(shape, state, &x);
+    return NetworkValue(*weights_, x);
+  }
+
+ private:
+  const std::shared_ptr<const NetworkWeights> weights_;
+  FeatureExtractor extractor_;
+};
+
+NetworkWeights LinearWeights(std::initializer_list<std::pair<std::string_view, float>> values) {
+  NetworkWeights weights;
+  weights.linear.assign(kFeatureCount, 0);
+  const auto names = FeatureNames();
+  for (const auto& [name, value] : values) {
+    weights.linear[static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin())] = value;
+  }
+  return weights;
+}
+
+}  // namespace
+
+absl::Status ValidateWeights(const NetworkWeights& w) {
+  if (w.hidden < 0 || w.hidden > kMaxHidden) return InvalidField("hidden", fmt::format("{}", w.hidden), fmt::format("0 to {}", kMaxHidden));
+  const auto h = static_cast<size_t>(w.hidden);
+  const auto check = [](std::string_view name, const std::vector<float>& values, size_t size) -> absl::Status {
+    if (values.size() != size) return InvalidField(fmt::format("tensor {}", name), fmt::format("{} values", values.size()), fmt::format("{} values", size));
+    for (size_t i = 0; i < size; ++i) {
+      if (!std::isfinite(values[i])) return InvalidField(fmt::format("tensor {}[{}]", name, i), fmt::format("{}", values[i]), "a finite number");
+    }
+    return absl::OkStatus();
+  };
+  BERTH_RETURN_IF_ERROR(check("linear", w.linear, kFeatureCount));
+  BERTH_RETURN_IF_ERROR(check("w1", w.w1, h * kFeatureCount));
+  BERTH_RETURN_IF_ERROR(check("b1", w.b1, h));
+  BERTH_RETURN_IF_ERROR(check("w2", w.w2, h * h));
+  BERTH_RETURN_IF_ERROR(check("b2", w.b2, h));
+  return check("w3", w.w3, h);
+}
+
+NetworkWeights StrandingWeights() {
+  return LinearWeights({{"fragment", 1}, {"sqrt_idle", 0.33f}, {"sum_g2", 0.72f}, {"no_cpu_8", 1.2f}, {"surplus_cpu_16", 1.2f},
+                        {"surplus_mem_64", 1.2f}, {"dead", 5.4f}});
+}
+
+NetworkWeights KeepEmptyWeights() {
+  return LinearWeights({{"fragment", 1}, {"sqrt_idle", 0.3f}, {"full_share_2", -1.8f}, {"all_full", -0.9f}, {"cpu_fragment", 1}});
+}
+
+float MlpForward(const NetworkWeights& w, const Features& x) {
+  if (w.hidden == 0) return 0;
+  std::array<float, kMaxHidden> a, b;
+  Layer(w.w1, w.b1, x.data(), kFeatureCount, a.data());
+  Layer(w.w2, w.b2, a.data(), static_cast<size_t>(w.hidden), b.data());
+  float sum = 0;
+  for (size_t i = 0; i < static_cast<size_t>(w.hidden); ++i) sum += w.w3[i] * b[i];
+  return sum;
+}
+
+double NetworkValue(const NetworkWeights& w, const Features& x) {
+  double sum = 0;
+  for (size_t i = 0; i < kFeatureCount; ++i) sum += static_cast<double>(w.linear[i]) * static_cast<double>(x[i]);
+  return sum + static_cast<double>(MlpForward(w, x));
+}
+
+std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical) {
+  return std::make_unique<NetworkPotential>(std::move(weights), std::move(typical));
+}
+
+}  // namespace berth

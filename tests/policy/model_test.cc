@@ -1,0 +1,294 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/rng.h"
+#include "conformance/policy_kit.h"
+#include "nlohmann/json.hpp"
+#include "policy/potential/model_dir.h"
+#include "policy/potential/network.h"
+#include "policy/potential/safetensors.h"
+
+namespace berth {
+namespace {
+
+using ::testing::HasSubstr;
+namespace fs = std::filesystem;
+
+PodMix SmallMix() {
+  const auto request = [](int64_t cpu, int64_t gib, int32_t gpus, int32_t milli) {
+    PodRequest r;
+    r.cpu_milli = cpu;
+    r.mem_bytes = gib << 30;
+    r.gpu_count = gpus;
+    r.gpu_milli = milli;
+    return r;
+  };
+  return {{request(4000, 8, 0, 0), 5}, {request(3000, 6, 1, 810), 4}, {request(11000, 48, 1, 1000), 3}, {request(30000, 90, 4, 1000), 1}};
+}
+
+NetworkWeights RandomWeights(uint64_t seed, int hidden) {
+  Rng rng(seed);
+  NetworkWeights w = StrandingWeights();
+  w.hidden = hidden;
+  const auto h = static_cast<size_t>(hidden);
+  const auto fill = [&](std::vector<float>* v, size_t n, double scale) {
+    v->resize(n);
+    for (float& x : *v) x = static_cast<float>(scale * rng.Normal());
+  };
+  fill(&w.w1, h * kFeatureCount, 0.2);
+  fill(&w.b1, h, 0.1);
+  fill(&w.w2, h * h, 0.2);
+  fill(&w.b2, h, 0.1);
+  fill(&w.w3, h, 0.1);
+  return w;
+}
+
+std::vector<Node> GoldenNodes() {
+  std::vector<Node> nodes;
+  for (int i = 0; i < 6; ++i) {
+    Node n;
+    n.name = "n" + std::to_string(i);
+    n.cpu_milli = 96000;
+    n.mem_bytes = int64_t{384} << 30;
+    n.gpu_count = i % 3 == 0 ? 0 : 4 * (i % 3);
+    n.gpu_model = n.gpu_count > 0 ? "G" : "";
+    nodes.push_back(n);
+  }
+  return nodes;
+}
+
+// States reached by placing random pods.
+std::vector<std::pair<Shape, NodeState>> RandomStates(ClusterState* state, uint64_t seed, int count) {
+  Rng rng(seed);
+  std::vector<std::pair<Shape, NodeState>> states;
+  const PodMix mix = SmallMix();
+  for (int i = 0; i < count; ++i) {
+    const ResolvedRequest r = state->Resolve(mix[rng.Below(mix.size())].request);
+    const NodeId node(static_cast<uint32_t>(rng.Below(state->nodes().size())));
+    if (state->FitsExactly(node, r)) {
+      const NodeState& s = state->state_class(state->view(node).class_id).state;
+      EXPECT_TRUE(state->Place(r, node, state->DevicesAt(node, TightestDevices(s, r))).ok());
+    }
+    const NodeState& s = state->state_class(state->view(node).class_id).state;
+    states.emplace_back(state->shape_of(s), s);
+  }
+  return states;
+}
+
+TEST(Network, StrandingIsOneLinearVector) {
+  ClusterState state;
+  for (Node& n : GoldenNodes()) ASSERT_TRUE(state.AddNode(n).ok());
+  const PodMix typical = TypicalPods(SmallMix(), 0.95, false);
+  const auto hand = MakeStrandingPotential(typical);
+  const auto linear = MakeNetworkPotential(std::make_shared<NetworkWeights>(StrandingWeights()), typical);
+  const ScoreContext context{1 << 20, {}, true};
+  hand->Reset(state, context);
+  linear->Reset(state, context);
+  for (const auto& [shape, s] : RandomStates(&state, 1, 300)) {
+    EXPECT_NEAR(hand->Value(shape, s), linear->Value(shape, s), 1e-5 * (1 + std::abs(hand->Value(shape, s))));
+  }
+}
+
+TEST(Network, AZeroLastLayerLeavesTheLinearPart) {
+  NetworkWeights w = RandomWeights(3, 16);
+  std::fill(w.w3.begin(), w.w3.end(), 0.0f);
+  Features x;
+  Rng rng(5);
+  for (float& v : x) v = static_cast<float>(rng.Normal());
+  EXPECT_EQ(NetworkValue(w, x), NetworkValue(StrandingWeights(), x));
+}
+
+TEST(Network, ModelsPassThePolicyKit) {
+  const auto policy = MakeModelPolicy("m", "1", RandomWeights(1, 8), SmallMix());
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  for (uint64_t seed = 0; seed < 6; ++seed) test::CheckPolicyConformance(**policy, seed);
+}
+
+std::string WithHeader(const std::string& header, const std::string& data) {
+  const uint64_t length = header.size();
+  std::string bytes(8, '\0');
+  std::memcpy(bytes.data(), &length, 8);
+  return bytes + header + data;
+}
+
+TEST(Safetensors, RoundTripIsExact) {
+  TensorMap tensors{{"a", {{2, 3}, {1, 2, 3, 4, 5, 6.5f}}}, {"b", {{0}, {}}}, {"c", {{}, {7}}}};
+  const auto parsed = ParseSafetensors(ToSafetensors(tensors));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  ASSERT_EQ(parsed->size(), 3u);
+  for (const auto& [name, t] : tensors) {
+    EXPECT_EQ(parsed->at(name).shape, t.shape);
+    EXPECT_EQ(parsed->at(name).values, t.values);
+  }
+}
+
+TEST(Safetensors, BadFilesAreRefused) {
+  const std::string four(4, '\0'), eight(8, '\0');
+  float nan = std::nanf("");
+  std::string nan_bytes(4, '\0');
+  std::memcpy(nan_bytes.data(), &nan, 4);
+  const std::string ok = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
+  ASSERT_TRUE(ParseSafetensors(WithHeader(ok, four)).ok());
+  const std::pair<std::string, const char*> cases[] = {
+      {"", "size"}, {"1234567", "size"}, {std::string(8, '\xff'), "header length"}, {WithHeader(ok, four).substr(0, 20), "header length"},
+      {WithHeader(ok, ""), "data_offsets"}, {WithHeader(ok, eight), "size"}, {WithHeader("[]", ""), "JSON object"}, {WithHeader("{", ""), "JSON object"},
+      {WithHeader("nonsense", ""), "JSON object"}, {WithHeader(R"({"a":1})", ""), "dtype"},
+      {WithHeader(R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,4]}})", four), "F32"},
+      {WithHeader(R"({"a":{"dtype":"f32","shape":[1],"data_offsets":[0,4]}})", four), "F32"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", four), "shape"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}})", four), "shape"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", four), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[4194304,4194304],"data_offsets":[0,4]}})", four), "values"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,4]}})", four), "shape"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", eight), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", four), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[-4,0]}})", four), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", four), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1]}})", four), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}})", four), "dtype"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", four), "each key once"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", four), "data_offsets"},
+      {WithHeader(R"({"a":{"dtype":"F32","shape":[[[[[[1]]]]]],"data_offsets":[0,4]}})", four), "level"},
+      {WithHeader(ok, nan_bytes), "finite"}};
+  for (const auto& [bytes, want] : cases) {
+    const auto parsed = ParseSafetensors(bytes);
+    ASSERT_FALSE(parsed.ok()) << want;
+    EXPECT_THAT(std::string(parsed.status().message()), HasSubstr(want));
+  }
+}
+
+class ModelDir : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::temp_directory_path() / ("berth-model-test-" + std::to_string(getpid()));
+    fs::remove_all(root_);
+    content_.name = "test";
+    content_.version = 3;
+    content_.weights = RandomWeights(7, 8);
+    content_.mix = SmallMix();
+    content_.golden_nodes = GoldenNodes();
+    content_.trained_on_json = R"({"workload": "small"})";
+    const auto dir = WriteModelDir(root_.string(), content_);
+    ASSERT_TRUE(dir.ok()) << dir.status();
+    dir_ = *dir;
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  static std::string Slurp(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::stringstream s;
+    s << in.rdbuf();
+    return s.str();
+  }
+  void Spit(const std::string& file, const std::string& bytes) const { std::ofstream(fs::path(dir_) / file, std::ios::binary | std::ios::trunc) << bytes; }
+  std::string Message() const {
+    const auto policy = LoadModelDir(dir_);
+    return policy.ok() ? "OK" : std::string(policy.status().message());
+  }
+  void EditManifest(const std::function<void(nlohmann::json&)>& edit) const {
+    auto manifest = nlohmann::json::parse(Slurp(fs::path(dir_) / "manifest.json"));
+    edit(manifest);
+    Spit("manifest.json", manifest.dump());
+  }
+
+  fs::path root_;
+  std::string dir_;
+  ModelContent content_;
+};
+
+TEST_F(ModelDir, AWrittenModelLoadsAndDecidesAsItDid) {
+  EXPECT_EQ(fs::path(dir_), root_ / "test" / "3");
+  const auto policy = LoadModelDir(dir_);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  EXPECT_EQ((*policy)->info().name, "test");
+  EXPECT_EQ((*policy)->info().version, "3");
+  const auto content = ReadModelDir(dir_);
+  ASSERT_TRUE(content.ok());
+  EXPECT_EQ(content->weights.w2, content_.weights.w2);
+  EXPECT_EQ(content->mix.size(), content_.mix.size());
+  EXPECT_EQ(WriteModelDir(root_.string(), content_).status().code(), absl::StatusCode::kAlreadyExists);
+}
+
+// Trap T29: (a) another number of features, (b) a file cut by one byte, (c) the right size but another feature list.
+TEST_F(ModelDir, AModelForOtherInputsIsRefusedWithItsCause) {
+  EditManifest([](nlohmann::json& m) { m["features"].erase(0); });
+  EXPECT_THAT(Message(), HasSubstr("31 features"));
+  EXPECT_THAT(Message(), HasSubstr("32 features"));
+  SetUp();
+  EditManifest([](nlohmann::json& m) { std::swap(m["features"][3], m["features"][4]); });
+  EXPECT_THAT(Message(), HasSubstr("another feature list"));
+  SetUp();
+  const std::string weights = Slurp(fs::path(dir_) / "weights.safetensors");
+  Spit("weights.safetensors", weights.substr(0, weights.size() - 1));
+  EXPECT_THAT(Message(), HasSubstr("changed or cut"));
+}
+
+TEST_F(ModelDir, OtherDefectsAreRefusedWithTheirCause) {
+  const auto expect = [&](const std::function<void()>& damage, const char* want) {
+    SetUp();
+    damage();
+    EXPECT_THAT(Message(), HasSubstr(want));
+  };
+  const auto edit = [&](const std::function<void(nlohmann::json&)>& change) { return [this, change] { EditManifest(change); }; };
+  expect([&] { fs::remove(fs::path(dir_) / "manifest.json"); }, "manifest.json can't be opened");
+  expect([&] { fs::remove(fs::path(dir_) / "golden.json"); }, "golden.json can't be opened");
+  expect([&] { Spit("manifest.json", "{"); }, "JSON object");
+  expect([&] { Spit("manifest.json", std::string(200, '[')); }, "manifest.json");
+  expect(edit([](auto& m) { m["format"] = "berth-model-2"; }), "format");
+  expect(edit([](auto& m) { m["name"] = "../evil"; }), "name");
+  expect(edit([](auto& m) { m["version"] = 0; }), "version");
+  expect(edit([](auto& m) { m["version"] = 1e30; }), "version");
+  expect(edit([](auto& m) { m["hidden"] = 9; }), "shape [9");
+  expect(edit([](auto& m) { m["hidden"] = 100000; }), "hidden");
+  expect(edit([](auto& m) { m["mix"] = nlohmann::json::array(); }), "mix");
+  expect(edit([](auto& m) { m["mix"][0]["weight"] = -1; }), "weight");
+  expect(edit([](auto& m) { m["mix"][0]["request"]["cpu_milli"] = -1; }), "cpu_milli");
+  expect(edit([](auto& m) { m["mix"][0]["request"].erase("mem_bytes"); }), "mem_bytes");
+  expect(edit([](auto& m) { m.erase("weights_sha256"); }), "weights_sha256");
+  expect([&] {
+    auto golden = nlohmann::json::parse(Slurp(fs::path(dir_) / "golden.json"));
+    golden["steps"][5]["score"] = 123.0;
+    Spit("golden.json", golden.dump());
+  }, "golden answer 5");
+  expect([&] { Spit("golden.json", R"({"nodes": [], "steps": []})"); }, "golden.json");
+  expect([&] {
+    fs::rename(fs::path(dir_) / "weights.safetensors", root_ / "elsewhere");
+    fs::create_symlink(root_ / "elsewhere", fs::path(dir_) / "weights.safetensors");
+  }, "weights.safetensors can't be opened");
+}
+
+// Whatever bytes are flipped or cut, a model is refused or loads as it was; nothing crashes.
+TEST_F(ModelDir, FlippedAndCutFilesNeverLoadAsAnotherModel) {
+  Rng rng(11);
+  const std::string files[] = {"manifest.json", "weights.safetensors", "golden.json"};
+  std::map<std::string, std::string> original;
+  for (const std::string& f : files) original[f] = Slurp(fs::path(dir_) / f);
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    const std::string& file = files[rng.Below(3)];
+    std::string bytes = original[file];
+    if (rng.Below(2) == 0) bytes.resize(rng.Below(bytes.size()));
+    else bytes[rng.Below(bytes.size())] ^= static_cast<char>(1 << rng.Below(8));
+    Spit(file, bytes);
+    const auto content = ReadModelDir(dir_);
+    const auto policy = LoadModelDir(dir_);
+    if (!policy.ok()) {
+      ++refused;
+    } else {
+      ASSERT_TRUE(content.ok());
+      EXPECT_EQ(content->weights.w1, content_.weights.w1);
+    }
+    Spit(file, original[file]);
+  }
+  EXPECT_GT(refused, 200);
+}
+
+}  // namespace
+}  // namespace berth
