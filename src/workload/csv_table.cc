@@ -56,6 +56,7 @@ absl::StatusOr<CsvTable> CsvTable::Read(const std::string& kind, const std::stri
   Collector collector;
   csv_parser parser;
   if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_REPALL_NL) != 0) return absl::InternalError("no CSV parser");
+  csv_set_space_func(&parser, [](unsigned char) { return 0; });   // blanks belong to a field (RFC 4180, 2.4)
   const size_t used = csv_parse(&parser, unified.data(), unified.size(), OnField, OnRow, &collector);
   const int finished = used == unified.size() ? csv_fini(&parser, OnField, OnRow, &collector) : -1;
   csv_free(&parser);
