@@ -115,9 +115,10 @@ absl::StatusOr<std::vector<OpenbPod>> ReadOpenbPods(const std::string& path) {
     }
     if (spec && count > 0 && !row.fields[*spec].empty()) {
       r.gpu_models = absl::StrSplit(row.fields[*spec], '|');
-      std::sort(r.gpu_models.begin(), r.gpu_models.end());
-      if (r.gpu_models.front().empty()) return InvalidField(table.Where(row, *spec), row.fields[*spec], "models with | between, or nothing");
-      r.gpu_models.erase(std::unique(r.gpu_models.begin(), r.gpu_models.end()), r.gpu_models.end());
+      // In the order of the file: it decides between equally common specs in FGD's typical pods, and so the last digit.
+      for (const std::string& model : r.gpu_models) {
+        if (model.empty()) return InvalidField(table.Where(row, *spec), row.fields[*spec], "models with | between, or nothing");
+      }
     }
     if (qos) pod.qos = row.fields[*qos];
     if (phase) pod.phase = row.fields[*phase];

@@ -179,7 +179,7 @@ TEST(Openb, PodsAreReadAsSpreadsheetsWriteThem) {
   EXPECT_EQ((*pods)[0].name, "pod,1");
   EXPECT_TRUE((*pods)[0].request.gpu_models.empty());
   EXPECT_EQ((*pods)[1].name, "pod\n2");
-  EXPECT_EQ((*pods)[1].request.gpu_models, (std::vector<std::string>{"A", "B"}));
+  EXPECT_EQ((*pods)[1].request.gpu_models, (std::vector<std::string>{"B", "A"}));
   EXPECT_EQ((*pods)[1].request.mem_bytes, int64_t{512} << 20);
 }
 
