@@ -1,0 +1,86 @@
+// Features of node states, computed once and kept while weights change: training asks for the same states again and again.
+#ifndef BERTH_AGENT_FEATURE_TABLE_H_
+#define BERTH_AGENT_FEATURE_TABLE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "cluster/policy.h"
+#include "policy/pod_mix.h"
+#include "policy/potential/features.h"
+#include "policy/potential/network.h"
+
+namespace berth {
+
+// Typical pods as MakeModelPolicy takes them from a mix.
+PodMix TypicalForModels(const PodMix& mix);
+
+// Not thread-safe. What it answers never depends on what was asked before.
+class FeatureTable {
+ public:
+  // `typical` as TypicalForModels gives it.
+  explicit FeatureTable(PodMix typical) : extractor_(std::move(typical)) {}
+
+  // To be called before the first Find of an episode. Forgets everything if the cluster's shapes are others, or if the
+  // table has grown past 300,000 states; indices from before are then invalid.
+  void Bind(const ClusterState& view);
+  // Index of the state; valid until the next Bind. Cost: a hash look-up, features if it is new.
+  uint32_t Find(const Shape& shape, const NodeState& state);
+  const Features& features(uint32_t index) const { return features_[index]; }
+  // An id for weights that this table has not seen yet.
+  uint64_t NewWeightsId() { return ++last_weights_id_; }
+  // Phi of the state under the weights of that id, remembered until it is asked for with another id.
+  double Value(uint32_t index, const NetworkWeights& weights, uint64_t weights_id);
+
+ private:
+  struct Memo {
+    uint64_t weights_id = 0;
+    double value = 0;
+  };
+
+  FeatureExtractor extractor_;
+  std::vector<Shape> shapes_;
+  absl::flat_hash_map<NodeState, uint32_t> index_;
+  std::deque<Features> features_;
+  std::vector<Memo> memo_;
+  uint64_t last_weights_id_ = 0;
+};
+
+// One table a thread. Thread-safe.
+class FeatureTablePool {
+ public:
+  explicit FeatureTablePool(PodMix typical) : typical_(std::move(typical)) {}
+  std::unique_ptr<FeatureTable> Take();
+  void Return(std::unique_ptr<FeatureTable> table);
+
+ private:
+  const PodMix typical_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<FeatureTable>> free_;
+};
+
+// Holds a table of the pool while it lives.
+class FeatureTableLease {
+ public:
+  explicit FeatureTableLease(FeatureTablePool& pool) : pool_(pool), table_(pool.Take()) {}
+  ~FeatureTableLease() { pool_.Return(std::move(table_)); }
+  FeatureTableLease(const FeatureTableLease&) = delete;
+  FeatureTableLease& operator=(const FeatureTableLease&) = delete;
+  FeatureTable* get() { return table_.get(); }
+
+ private:
+  FeatureTablePool& pool_;
+  std::unique_ptr<FeatureTable> table_;
+};
+
+// Decides as MakeModelPolicy(weights) does (a test compares them), but looks features up in `table`, which must outlive
+// the policy's deciders; for the thread that holds the table alone.
+std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table);
+
+}  // namespace berth
+
+#endif  // BERTH_AGENT_FEATURE_TABLE_H_

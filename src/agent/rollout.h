@@ -1,0 +1,71 @@
+// Rollouts of the stochastic policy: groups of them on the same arrivals, from the same warmed-up cluster.
+#ifndef BERTH_AGENT_ROLLOUT_H_
+#define BERTH_AGENT_ROLLOUT_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agent/arena.h"
+#include "agent/learner.h"
+
+namespace berth {
+
+struct RolloutOptions {
+  std::vector<double> loads{0.9};   // group g runs at loads[g % size]
+  int groups = 4;                   // arrival sequences an update
+  int rollouts = 4;                 // on each of them
+  int decisions = 512;              // of each rollout
+  int candidates = 16;              // actions kept a decision, best logits first; 0 = all legal ones
+  double tau = 1;                   // temperature
+};
+
+// One epoch with its decision.
+struct Epoch {
+  Context context;
+  int64_t now_us = 0;
+  double reward = 0;               // from this decision to the next epoch
+  uint32_t first_action = 0, action_count = 0, chosen = 0;
+  float log_prob = 0;
+};
+
+struct Rollout {
+  std::vector<Features> states;    // distinct states met, in order of appearance
+  std::vector<uint32_t> after, before;
+  std::vector<float> base;         // the teacher's logit
+  std::vector<Epoch> epochs;
+  bool is_terminated = false;      // else it was cut: bootstrap with the value of `last_context` at `end_us`
+  Context last_context{};
+  int64_t end_us = 0;
+};
+
+// Rollouts in the order group, rollout; a pure function of the arguments, whatever the number of threads. `weights` = what
+// acts, `teacher_linear` = the linear part alone gives the base logits. Each group warms up by the greedy policy: by time in
+// the forms with departures, to a random fill in the static form.
+absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options,
+                                             uint64_t seed);
+
+struct AdvantageOptions {
+  double horizon_s = 7200;         // values decay by exp(-t / horizon); infinite = no discount
+  double credit_s = 1800;          // GAE's lambda by time: exp(-t / credit)
+};
+
+// Per rollout and epoch. `values[r]` has one entry an epoch and one for the cut (ignored where terminated).
+struct Advantages {
+  std::vector<std::vector<double>> advantage;   // with the mean of the group's others at the same time taken off
+  std::vector<std::vector<double>> target;      // of the critic
+};
+Advantages Estimate(const std::vector<Rollout>& rollouts, const std::vector<std::vector<float>>& values, double reward_scale,
+                    int group_size, const AdvantageOptions& options);
+
+// The decisions with a choice (two actions or more), with their advantages divided by `advantage_scale`.
+PolicyBatch MakeBatch(const std::vector<Rollout>& rollouts, const std::vector<std::vector<double>>& advantage,
+                      double advantage_scale);
+
+// The temperature at which the teacher's best action has this mean probability over the decisions of the batch, whose base
+// logits were made with `tau`. Bisection.
+double CalibrateTau(const PolicyBatch& batch, double tau, double mean_best_probability);
+
+}  // namespace berth
+
+#endif  // BERTH_AGENT_ROLLOUT_H_

@@ -1,0 +1,60 @@
+// A training run: evolution of the linear weights, then a critic, then PPO on the network's residual; a checkpoint between
+// updates; at the end the keep-best gate decides what is shipped.
+//
+// Seeds: training arrivals from 20,001 (and a million further for each next seed), validation from 7,001, the gate from
+// 7,101, the final test from 101. They never meet.
+#ifndef BERTH_AGENT_TRAINER_H_
+#define BERTH_AGENT_TRAINER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "agent/arena.h"
+#include "agent/evolution.h"
+#include "agent/learner.h"
+#include "agent/rollout.h"
+#include "agent/training_log.h"
+#include "agent/training_plan.h"
+#include "evaluate/statistics.h"
+
+namespace berth {
+
+struct TrainerOptions {
+  std::string run_dir;              // checkpoints, train.jsonl, event files
+  std::string resume_dir;           // empty = a new run
+  int64_t steps = 0;                // stop after this many updates in all, counted from the start of the run; 0 = the plan's end
+  int checkpoint_every = 10;        // updates
+  int jobs = 0;                     // threads for the environments; the result does not depend on it
+  bool is_quiet = false;
+};
+
+// A step of the gate: `difference` = relative cost of the challenger minus that of the champion, paired by seed.
+struct GateResult {
+  std::string challenger, champion;
+  Interval difference;
+  bool is_better() const { return difference.high < 0; }
+};
+
+struct Outcome {
+  std::string shipped;              // "teacher", "evolution" or "ppo"
+  NetworkWeights weights;
+  std::vector<GateResult> gate;
+  int64_t updates = 0;
+};
+
+// Not thread-safe. Errors: as the environment; INVALID_ARGUMENT a resumed checkpoint of another plan; INTERNAL LibTorch.
+class Trainer {
+ public:
+  // `workload` = the plan's, scaled; must outlive the trainer.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options);
+  virtual ~Trainer() = default;
+  // Runs updates up to the end (or options.steps), writing checkpoints. After an error the last checkpoint is whole.
+  virtual absl::Status Run() = 0;
+  // The gate. Only after Run.
+  virtual absl::StatusOr<Outcome> Finish() = 0;
+};
+
+}  // namespace berth
+
+#endif  // BERTH_AGENT_TRAINER_H_

@@ -1,0 +1,97 @@
+#include "agent/training_plan.h"
+
+#include "base/status.h"
+#include "env/env.h"
+#include "fmt/format.h"
+
+namespace berth {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, workload, seed, form, nodes, teacher, loads, warmup_hours,
+                                                window_hours, generations, population, seeds_per_generation, sigma, hidden,
+                                                critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
+                                                epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
+                                                horizon_s, credit_s, best_probability, validate_every, validation_seeds,
+                                                gate_seeds, test_seeds)
+
+absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
+  BERTH_ASSIGN_OR_RETURN(const Form parsed, ParseForm(form));
+  TrainingPlan plan;
+  plan.form = std::string(form);
+  if (parsed == Form::kStatic) {
+    plan.nodes = 0;
+    plan.loads = {1.0};
+    plan.seeds_per_generation = 2;
+    plan.horizon_s = 1e12;   // no discount: what is rejected late counts as much
+    plan.critic_updates = 4;
+    plan.ppo_updates = 10;
+    plan.validate_every = 10;
+  }
+  return plan;
+}
+
+absl::Status ValidatePlan(const TrainingPlan& p) {
+  BERTH_RETURN_IF_ERROR(ParseForm(p.form).status());
+  if (p.teacher != "stranding" && p.teacher != "keep-empty") return InvalidField("teacher", p.teacher, "stranding, keep-empty");
+  const auto check = [](std::string_view field, double value, double low, double high) -> absl::Status {
+    if (value >= low && value <= high) return absl::OkStatus();   // false for NaN
+    return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
+  };
+  if (p.loads.empty() || p.loads.size() > 16) return InvalidField("loads", fmt::format("{} numbers", p.loads.size()), "1 to 16 numbers");
+  for (double load : p.loads) BERTH_RETURN_IF_ERROR(check("loads", load, 1e-3, 10));
+  for (const auto& [field, value, low, high] : std::initializer_list<std::tuple<const char*, double, double, double>>{
+           {"nodes", static_cast<double>(p.nodes), 0, 1e6},
+           {"warmup_hours", p.warmup_hours, 0, 1e4},
+           {"window_hours", p.window_hours, 0.01, 1e4},
+           {"generations", p.generations, 0, 1e5},
+           {"population", p.population, 4, 1000},
+           {"seeds_per_generation", p.seeds_per_generation, 1, 100},
+           {"sigma", p.sigma, 1e-6, 100},
+           {"hidden", p.hidden, 1, 256},
+           {"critic_updates", p.critic_updates, 0, 1e5},
+           {"ppo_updates", p.ppo_updates, 0, 1e6},
+           {"groups", p.groups, 1, 1000},
+           {"rollouts", p.rollouts, 1, 1000},
+           {"decisions", p.decisions, 1, 1e6},
+           {"candidates", p.candidates, 0, 1e6},
+           {"minibatch", p.minibatch, 1, 1e6},
+           {"epochs", p.epochs, 1, 100},
+           {"critic_epochs", p.critic_epochs, 1, 100},
+           {"lr", p.lr, 0, 1},
+           {"critic_lr", p.critic_lr, 0, 1},
+           {"clip", p.clip, 1e-3, 1},
+           {"target_kl", p.target_kl, 1e-6, 10},
+           {"entropy", p.entropy, 0, 10},
+           {"kl_teacher", p.kl_teacher, 0, 100},
+           {"horizon_s", p.horizon_s, 1, 1e15},
+           {"credit_s", p.credit_s, 1, 1e15},
+           {"best_probability", p.best_probability, 0.1, 0.999},
+           {"validate_every", p.validate_every, 1, 1e6},
+           {"validation_seeds", p.validation_seeds, 1, 1000},
+           {"gate_seeds", p.gate_seeds, 2, 1000},
+           {"test_seeds", p.test_seeds, 2, 1000}}) {
+    BERTH_RETURN_IF_ERROR(check(field, value, low, high));
+  }
+  return absl::OkStatus();
+}
+
+nlohmann::json PlanToJson(const TrainingPlan& plan) { return plan; }
+
+absl::StatusOr<TrainingPlan> PlanFromJson(const nlohmann::json& json) {
+  if (!json.is_object()) return InvalidField("plan", json.dump().substr(0, 64), "an object");
+  const nlohmann::json known = PlanToJson(TrainingPlan());
+  for (const auto& [key, value] : json.items()) {
+    if (!known.contains(key)) return InvalidField("plan", key, "the fields of a training plan");
+    const bool is_alike = known[key].is_number() ? value.is_number() : known[key].type() == value.type();
+    if (!is_alike) return InvalidField(key, value.dump().substr(0, 64), fmt::format("a {}", known[key].type_name()));
+  }
+  TrainingPlan plan;
+  try {
+    plan = json.get<TrainingPlan>();
+  } catch (const nlohmann::json::exception& error) {
+    return InvalidField("plan", json.dump().substr(0, 64), error.what());
+  }
+  BERTH_RETURN_IF_ERROR(ValidatePlan(plan));
+  return plan;
+}
+
+}  // namespace berth

@@ -1,0 +1,68 @@
+// All that decides how a training run goes. With the seed it decides the result, bit for bit on one machine.
+#ifndef BERTH_AGENT_TRAINING_PLAN_H_
+#define BERTH_AGENT_TRAINING_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+
+namespace berth {
+
+// Budgets are counted in updates and never in seconds, so that a slow machine gets the same model. One update is a generation
+// of evolution, a round of critic fitting, or a round of PPO; they follow each other in that order.
+struct TrainingPlan {
+  std::string workload = "openb-like";       // a built-in name or a file
+  uint64_t seed = 1;
+  std::string form = "loss";                 // loss, queue, static
+  int64_t nodes = 151;                       // the workload is scaled to this many; 0 = as it is
+  std::string teacher = "stranding";         // where evolution starts: stranding, keep-empty
+  std::vector<double> loads{0.9, 1.0, 1.1};  // of the forms with departures
+  double warmup_hours = 4, window_hours = 10;
+
+  // Evolution of the linear weights.
+  int generations = 40;
+  int population = 14;
+  int seeds_per_generation = 1;              // fresh arrivals, shared by the population; each at every load
+  double sigma = 0.5;                        // first step, in units of 0.3 of a weight
+
+  // The network on top.
+  int hidden = 32;
+  int critic_updates = 6;                    // rounds with the actor frozen
+  int ppo_updates = 30;
+  int groups = 4, rollouts = 4;              // arrival sequences an update, rollouts on each
+  int decisions = 512;                       // a rollout
+  int candidates = 16;                       // actions kept a decision
+  int minibatch = 512;                       // decisions
+  int epochs = 3, critic_epochs = 4;
+  double lr = 3e-4, critic_lr = 1e-3;        // the first falls to 0 over the PPO updates
+  double clip = 0.2;
+  double target_kl = 0.02;                   // ends the epochs of an update at 1.5 times this
+  double entropy = 0.001, kl_teacher = 0.05; // weights; both fall to 0
+  double horizon_s = 7200;                   // discount exp(-t / horizon)
+  double credit_s = 1800;                    // GAE's lambda as exp(-t / credit)
+  double best_probability = 0.9;             // the temperature gives the teacher's best action this mean probability
+
+  int validate_every = 5;                    // updates
+  int validation_seeds = 6, gate_seeds = 16, test_seeds = 12;
+
+  int total_updates() const { return generations + critic_updates + ppo_updates; }
+};
+
+// What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation.
+// Errors: INVALID_ARGUMENT an unknown form.
+absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form);
+
+// Errors: INVALID_ARGUMENT naming field, value and range.
+absl::Status ValidatePlan(const TrainingPlan& plan);
+
+nlohmann::json PlanToJson(const TrainingPlan& plan);
+// Fields that are missing keep their default; an unknown one is an error. Validates.
+absl::StatusOr<TrainingPlan> PlanFromJson(const nlohmann::json& json);
+
+}  // namespace berth
+
+#endif  // BERTH_AGENT_TRAINING_PLAN_H_

@@ -1,0 +1,175 @@
+// berth-train: the only program that links LibTorch. `berth train` starts it.
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "CLI/CLI.hpp"
+#include "agent/checkpoint.h"
+#include "agent/publish.h"
+#include "agent/trainer.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "fmt/format.h"
+
+namespace berth {
+namespace {
+
+struct Flags {
+  std::string out = "models", resume, run, name;
+  int64_t steps = 0;
+  int checkpoint_every = 10, jobs = 0;
+  bool is_quiet = false, is_json = false;
+};
+
+// One option a field of the plan; names as in the plan with - for _.
+class PlanOptions {
+ public:
+  PlanOptions(CLI::App& app, TrainingPlan* plan) {
+    const auto add = [&](const char* field, auto* value, const char* help) {
+      std::string name = fmt::format("--{}", field);
+      std::replace(name.begin(), name.end(), '_', '-');
+      options_[field] = app.add_option(name, *value, help)->capture_default_str();
+    };
+    add("workload", &plan->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format");
+    add("seed", &plan->seed, "of everything that is drawn");
+    add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
+    add("nodes", &plan->nodes, "scale the workload to this many nodes (0 = as it is; the static form's default)");
+    add("teacher", &plan->teacher, "where evolution starts: stranding or keep-empty");
+    add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1");
+    options_["loads"]->delimiter(',');
+    add("warmup_hours", &plan->warmup_hours, "not counted");
+    add("window_hours", &plan->window_hours, "counted");
+    add("generations", &plan->generations, "updates of evolution");
+    add("population", &plan->population, "candidates a generation");
+    add("seeds_per_generation", &plan->seeds_per_generation, "fresh arrivals a generation");
+    add("sigma", &plan->sigma, "first step of evolution");
+    add("hidden", &plan->hidden, "width of the network");
+    add("critic_updates", &plan->critic_updates, "updates of the critic alone");
+    add("ppo_updates", &plan->ppo_updates, "updates of PPO");
+    add("groups", &plan->groups, "arrival sequences an update");
+    add("rollouts", &plan->rollouts, "rollouts on each");
+    add("decisions", &plan->decisions, "decisions a rollout");
+    add("candidates", &plan->candidates, "actions kept a decision (0 = all)");
+    add("minibatch", &plan->minibatch, "decisions");
+    add("epochs", &plan->epochs, "passes over an update's decisions");
+    add("critic_epochs", &plan->critic_epochs, "the same for the critic");
+    add("lr", &plan->lr, "falls to 0 over the PPO updates");
+    add("critic_lr", &plan->critic_lr, "constant");
+    add("clip", &plan->clip, "of the probability ratio");
+    add("target_kl", &plan->target_kl, "an update ends at 1.5 times this");
+    add("entropy", &plan->entropy, "weight; falls to 0");
+    add("kl_teacher", &plan->kl_teacher, "weight; falls to 0");
+    add("horizon_s", &plan->horizon_s, "discount exp(-t / horizon)");
+    add("credit_s", &plan->credit_s, "GAE's lambda exp(-t / credit)");
+    add("best_probability", &plan->best_probability, "the temperature gives the teacher's best action this mean probability");
+    add("validate_every", &plan->validate_every, "updates between validations");
+    add("validation_seeds", &plan->validation_seeds, "seeds of a validation");
+    add("gate_seeds", &plan->gate_seeds, "held-out seeds of the keep-best gate");
+    add("test_seeds", &plan->test_seeds, "unseen seeds of the table at the end");
+  }
+  bool IsGiven(const std::string& field) const { return options_.at(field)->count() > 0; }
+
+ private:
+  std::map<std::string, CLI::Option*> options_;
+};
+
+// What was given, on top of the form's defaults; of a resumed run, its own plan, which the flags must not contradict.
+absl::StatusOr<TrainingPlan> EffectivePlan(const TrainingPlan& parsed, const PlanOptions& given, const std::string& resume) {
+  TrainingPlan base;
+  if (resume.empty()) {
+    BERTH_ASSIGN_OR_RETURN(base, DefaultPlan(parsed.form));
+  } else {
+    BERTH_ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(resume));
+    if (!checkpoint.state.contains("plan")) return InvalidField("checkpoint plan", "missing", "a training plan");
+    BERTH_ASSIGN_OR_RETURN(base, PlanFromJson(checkpoint.state["plan"]));
+  }
+  nlohmann::json plan = PlanToJson(base);
+  const nlohmann::json flags = PlanToJson(parsed);
+  for (const auto& [field, value] : flags.items()) {
+    if (!given.IsGiven(field)) continue;
+    if (!resume.empty() && plan[field] != value) {
+      return InvalidField(field, value.dump(), fmt::format("{}, as the run was begun with", plan[field].dump()));
+    }
+    plan[field] = value;
+  }
+  return PlanFromJson(plan);
+}
+
+std::string DefaultName(const Workload& workload, const TrainingPlan& plan) {
+  std::string name;
+  for (char c : workload.name) name += std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::tolower(c)) : '-';
+  if (plan.form != "loss") name += "-" + plan.form;
+  return name.substr(0, 63);
+}
+
+absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptions& given, const std::string& config, const std::string& command) {
+  BERTH_ASSIGN_OR_RETURN(const TrainingPlan plan, EffectivePlan(parsed, given, flags.resume));
+  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(plan.workload));
+  const std::string name = flags.name.empty() ? DefaultName(workload, plan) : flags.name;
+  if (plan.nodes > 0) {
+    BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, plan.nodes));
+  }
+  TrainerOptions options;
+  options.run_dir = !flags.run.empty()      ? flags.run
+                    : !flags.resume.empty() ? flags.resume
+                                            : (std::filesystem::path(flags.out) / ".runs" / fmt::format("{}-{}", name, plan.seed)).string();
+  options.resume_dir = flags.resume;
+  options.steps = flags.steps;
+  options.checkpoint_every = flags.checkpoint_every;
+  options.jobs = flags.jobs;
+  options.is_quiet = flags.is_quiet;
+  LogInfo("training {}: {} nodes, form {}, {} updates; record in {}", name, workload.node_count(), plan.form, plan.total_updates(), options.run_dir);
+  BERTH_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(workload, plan, options));
+  std::ofstream(std::filesystem::path(options.run_dir) / "config.yaml") << config;
+  BERTH_RETURN_IF_ERROR(trainer->Run());
+  BERTH_ASSIGN_OR_RETURN(const Outcome outcome, trainer->Finish());
+  BERTH_ASSIGN_OR_RETURN(const Published published, Publish(workload, plan, outcome, {flags.out, name, command, flags.jobs, flags.is_quiet}));
+  if (flags.is_json) {
+    fmt::print("{}\n", nlohmann::json{{"model", published.dir}, {"version", published.version}, {"shipped", outcome.shipped},
+                                      {"updates", outcome.updates}, {"run", options.run_dir}, {"metrics", published.metrics}}
+                           .dump());
+  } else {
+    fmt::print("{}shipped: {}\nmodel {}\n", published.table, outcome.shipped, published.dir);
+  }
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  PrepareTorch();
+  CLI::App app("Trains a policy network offline, keeps checkpoints, and publishes a model", "berth train");
+  app.footer(
+      "Examples:\n"
+      "  berth train --workload openb-like --seed 1 --out models\n"
+      "  berth train --form static --name openb-static --out models\n"
+      "  berth train --resume models/.runs/openb-like-1 --out models");
+  Flags flags;
+  TrainingPlan plan;
+  app.add_option("--out", flags.out, "models go to OUT/<name>/<version>")->capture_default_str();
+  app.add_option("--name", flags.name, "of the model (default: the workload's, and the form where it is not loss)");
+  app.add_option("--run", flags.run, "checkpoints, train.jsonl, TensorBoard event files (default: OUT/.runs/<name>-<seed>)");
+  app.add_option("--resume", flags.resume, "go on from the checkpoint in this directory, with its plan");
+  app.add_option("--steps", flags.steps, "stop after this many updates of the plan, in all (0 = its end)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
+  app.add_option("--checkpoint-every", flags.checkpoint_every, "updates")->check(CLI::Range(1, 1'000'000))->capture_default_str();
+  app.add_option("--jobs", flags.jobs, "threads of the environments (0 = one a core); does not change the result")->check(CLI::Range(0, 1024));
+  app.add_flag("--json", flags.is_json, "print JSON");
+  app.add_flag("--quiet", flags.is_quiet, "no progress");
+  app.set_config("--config", "", "read flags from a file");
+  const PlanOptions options(app, &plan);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  std::string command = "berth train";
+  for (int i = 1; i < argc; ++i) command += fmt::format(" {}", argv[i]);
+  const absl::Status status = Run(flags, plan, options, app.config_to_str(true, false), command);
+  if (status.ok()) return 0;
+  fmt::print(stderr, "berth train: {}\n", MessageOf(status));
+  return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
+}
+
+}  // namespace
+}  // namespace berth
+
+int main(int argc, char** argv) { return berth::Main(argc, argv); }
