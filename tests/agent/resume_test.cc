@@ -1,0 +1,99 @@
+// berth-train as a user starts it: k updates are, bit for bit, j updates, a stop, and k - j more in a new process.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "nlohmann/json.hpp"
+
+namespace berth {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A plan of seconds that passes through all stages: 3 generations, 2 critic updates, 3 PPO updates.
+constexpr const char* kPlan =
+    " --workload openb-like --nodes 20 --loads 1.0 --warmup-hours 0.5 --window-hours 0.5 --generations 3 --population 4 --critic-updates 2"
+    " --ppo-updates 3 --groups 2 --rollouts 2 --decisions 40 --minibatch 32 --validate-every 2 --validation-seeds 1 --gate-seeds 2"
+    " --test-seeds 2 --quiet --json";
+
+class Resume : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* bin = std::getenv("BERTH_BIN_DIR");
+    ASSERT_NE(bin, nullptr);
+    program_ = (fs::path(bin) / "berth-train").string();
+    dir_ = fs::temp_directory_path() / (std::string("berth-resume-") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+  }
+  int Train(const std::string& arguments) const {
+    const int status = std::system((program_ + arguments + " > " + (dir_ / "stdout").string() + " 2> " + (dir_ / "stderr").string()).c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  static std::string Read(const fs::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+  // The checkpoint: counters, evolution, schedule and best scores as text, and the name of the tensors' file by its sha256.
+  static nlohmann::json Checkpoint(const fs::path& dir) { return nlohmann::json::parse(Read(dir / "checkpoint.json"), nullptr, false); }
+  std::string Out(const std::string& name) const { return " --out " + (dir_ / name).string() + " --run " + (dir_ / (name + ".run")).string(); }
+
+  std::string program_;
+  fs::path dir_;
+};
+
+TEST_F(Resume, InANewProcessEndsBitIdentical) {
+  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3" + Out("whole")), 0) << Read(dir_ / "stderr");
+  const auto whole = Checkpoint(dir_ / "whole.run");
+  ASSERT_EQ(whole["state"]["trainer"]["update"], 8);
+  for (const int stop : {2, 4, 6}) {   // inside evolution, critic and PPO
+    const std::string name = "part" + std::to_string(stop);
+    ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --steps " + std::to_string(stop) + Out(name)), 0) << Read(dir_ / "stderr");
+    ASSERT_EQ(Checkpoint(dir_ / (name + ".run"))["state"]["trainer"]["update"], stop);
+    ASSERT_EQ(Train(" --quiet --jobs 1 --resume " + (dir_ / (name + ".run")).string() + Out(name)), 0) << Read(dir_ / "stderr");
+    EXPECT_EQ(Checkpoint(dir_ / (name + ".run")), whole) << "stopped after " << stop;
+  }
+  // Control: another seed ends elsewhere.
+  ASSERT_EQ(Train(std::string(kPlan) + " --seed 4" + Out("other")), 0);
+  EXPECT_NE(Checkpoint(dir_ / "other.run")["tensors_sha256"], whole["tensors_sha256"]);
+}
+
+TEST_F(Resume, PublishesAModelAndItsRecord) {
+  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --name tiny" + Out("out")), 0) << Read(dir_ / "stderr");
+  const auto answer = nlohmann::json::parse(Read(dir_ / "stdout"), nullptr, false);
+  ASSERT_TRUE(answer.is_object());
+  EXPECT_EQ(answer["version"], 1);
+  for (const char* file : {"manifest.json", "weights.safetensors", "golden.json"}) EXPECT_TRUE(fs::exists(dir_ / "out/tiny/1" / file)) << file;
+  EXPECT_TRUE(fs::exists(dir_ / "out.run/config.yaml"));
+  std::istringstream lines(Read(dir_ / "out.run/train.jsonl"));
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) EXPECT_TRUE(nlohmann::json::parse(line, nullptr, false).is_object()) << line;
+  EXPECT_GE(count, 8);
+  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --name tiny" + Out("out")), 0);
+  EXPECT_TRUE(fs::exists(dir_ / "out/tiny/2/manifest.json"));   // never over an old one
+}
+
+TEST_F(Resume, SaysWhenTheArithmeticIsAnother) {
+  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --steps 2" + Out("a")), 0);
+  auto checkpoint = Checkpoint(dir_ / "a.run");
+  checkpoint["fingerprint"] = "another machine";
+  std::ofstream(dir_ / "a.run/checkpoint.json") << checkpoint.dump();
+  ASSERT_EQ(Train(" --quiet --steps 3 --resume " + (dir_ / "a.run").string() + Out("a")), 0);
+  EXPECT_THAT(Read(dir_ / "stderr"), ::testing::HasSubstr("not bit-identical here"));
+}
+
+TEST_F(Resume, RefusesFlagsThatContradictTheRun) {
+  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --steps 1" + Out("a")), 0);
+  EXPECT_EQ(Train(" --seed 4 --quiet --resume " + (dir_ / "a.run").string() + Out("a")), 2);
+  EXPECT_THAT(Read(dir_ / "stderr"), ::testing::HasSubstr("seed"));
+  EXPECT_EQ(Train(" --quiet --resume " + (dir_ / "nothing").string() + Out("a")), 1);
+  for (const char* bad : {" --form nope", " --lr nan", " --population 1", " --steps -1", " --nodes 99999999999999999999", " --loads 0.9,x", " --workload nope"}) {
+    EXPECT_NE(Train(std::string(bad) + Out("b")), 0) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace berth

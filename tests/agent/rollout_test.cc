@@ -1,0 +1,184 @@
+#include "agent/rollout.h"
+
+#include <cmath>
+
+#include "agent/arena.h"
+#include "policy/potential/model_dir.h"
+
+namespace berth {
+namespace {
+
+constexpr int64_t kHourUs = 3'600'000'000;
+
+class SmallCluster : public ::testing::Test {
+ protected:
+  static std::unique_ptr<Arena> NewArena(int jobs, Form form = Form::kLoss) {
+    static const Workload workload = *ScaleNodes(*BuiltinWorkload("openb-like"), 24);
+    ArenaOptions o;
+    o.form = form;
+    o.warmup_us = kHourUs;
+    o.window_us = 2 * kHourUs;
+    o.jobs = jobs;
+    return *Arena::Create(workload, o);
+  }
+  static RolloutOptions Small() {
+    RolloutOptions o;
+    o.groups = 2;
+    o.rollouts = 2;
+    o.decisions = 60;
+    o.candidates = 6;
+    o.tau = 0.1;
+    return o;
+  }
+};
+
+TEST_F(SmallCluster, RolloutsDoNotDependOnThreads) {
+  const auto one = Collect(*NewArena(1), StrandingWeights(), Small(), 5);
+  const auto many = Collect(*NewArena(3), StrandingWeights(), Small(), 5);
+  ASSERT_TRUE(one.ok() && many.ok());
+  ASSERT_EQ(one->size(), 4u);
+  for (size_t r = 0; r < one->size(); ++r) {
+    EXPECT_EQ((*one)[r].states, (*many)[r].states);
+    EXPECT_EQ((*one)[r].after, (*many)[r].after);
+    ASSERT_EQ((*one)[r].epochs.size(), (*many)[r].epochs.size());
+    for (size_t t = 0; t < (*one)[r].epochs.size(); ++t) {
+      EXPECT_EQ((*one)[r].epochs[t].chosen, (*many)[r].epochs[t].chosen);
+      EXPECT_EQ((*one)[r].epochs[t].context, (*many)[r].epochs[t].context);
+      EXPECT_EQ((*one)[r].epochs[t].reward, (*many)[r].epochs[t].reward);
+    }
+  }
+  EXPECT_NE((*one)[0].after, (*Collect(*NewArena(1), StrandingWeights(), Small(), 6))[0].after);   // control: another seed
+}
+
+TEST_F(SmallCluster, AGroupStartsAtOneEpochAndMeetsTheSameArrivals) {
+  const auto rollouts = Collect(*NewArena(1), StrandingWeights(), Small(), 5);
+  ASSERT_TRUE(rollouts.ok());
+  const auto &a = (*rollouts)[0].epochs, &b = (*rollouts)[1].epochs, &other = (*rollouts)[2].epochs;
+  EXPECT_EQ(a[0].context, b[0].context);
+  EXPECT_EQ(a[0].now_us, b[0].now_us);
+  EXPECT_NE(a[0].now_us, other[0].now_us);
+  bool differ = false;   // they are not the same rollout
+  for (size_t t = 0; t < std::min(a.size(), b.size()); ++t) differ |= a[t].chosen != b[t].chosen;
+  EXPECT_TRUE(differ);
+}
+
+TEST_F(SmallCluster, LogProbabilityOfASampleIsThatOfItsLogits) {
+  const auto rollouts = Collect(*NewArena(1), StrandingWeights(), Small(), 5);
+  ASSERT_TRUE(rollouts.ok());
+  int checked = 0;
+  for (const Rollout& r : *rollouts) {
+    for (const Epoch& e : r.epochs) {
+      if (e.action_count < 2) continue;
+      double sum = 0;   // without an mlp the base logits are all there is
+      for (uint32_t a = 0; a < e.action_count; ++a) sum += std::exp(static_cast<double>(r.base[e.first_action + a] - r.base[e.first_action]));
+      EXPECT_NEAR(e.log_prob, static_cast<double>(r.base[e.first_action + e.chosen] - r.base[e.first_action]) - std::log(sum), 1e-3);
+      ++checked;
+    }
+  }
+  EXPECT_GT(checked, 100);
+}
+
+TEST_F(SmallCluster, TheTablePolicyDecidesAsTheModelThatIsServed) {
+  NetworkWeights w = StrandingWeights();
+  w.hidden = 4;
+  Rng rng(2);
+  for (auto [v, n] : {std::pair{&w.w1, 4 * kFeatureCount}, {&w.b1, 4}, {&w.w2, 16}, {&w.b2, 4}, {&w.w3, 4}}) {
+    for (int i = 0; i < n; ++i) v->push_back(static_cast<float>(0.3 * rng.Normal()));
+  }
+  const auto arena = NewArena(1);
+  const PodMix mix = MixOf(arena->workload());
+  const auto served = MakeModelPolicy("m", "1", w, mix);
+  ASSERT_TRUE(served.ok());
+  FeatureTable table(TypicalForModels(mix));
+  const auto trained = MakeTablePolicy(w, &table);
+  auto env = *Env::Create(arena->workload(), arena->EnvOptionsFor(1.0));
+  const auto a = (*served)->NewDecider(), b = trained->NewDecider();
+  StepResult result = env->Reset(11);
+  int decisions = 0;
+  for (; !result.is_done() && decisions < 1000; ++decisions) {
+    const Decision x = a->Decide(env->view(), env->pod(), env->decision_seed(), {});
+    const Decision y = b->Decide(env->view(), env->pod(), env->decision_seed(), {});
+    ASSERT_EQ(x.node, y.node);
+    ASSERT_EQ(x.devices, y.devices);
+    ASSERT_EQ(x.score, y.score);
+    result = *env->StepDecision(x);
+  }
+  EXPECT_GT(decisions, 200);
+}
+
+TEST_F(SmallCluster, CostsArePairedAndRelativeToTheBestRule) {
+  const auto arena = NewArena(2);
+  const auto cases = CrossCases(31, 2, {1.0, 1.1});
+  ASSERT_EQ(cases.size(), 4u);
+  const std::vector<NetworkWeights> weights{StrandingWeights(), KeepEmptyWeights(), StrandingWeights()};
+  const auto costs = arena->Costs(weights, cases);
+  const auto relative = arena->RelativeCosts(weights, cases);
+  const auto best = arena->BestRule(cases);
+  ASSERT_TRUE(costs.ok() && relative.ok() && best.ok());
+  EXPECT_EQ((*costs)[0], (*costs)[2]);
+  EXPECT_NE((*costs)[0], (*costs)[1]);
+  for (size_t c = 0; c < cases.size(); ++c) EXPECT_DOUBLE_EQ((*relative)[0][c], (*costs)[0][c] / std::max((*best)[c], 0.5));
+}
+
+// Two epochs by hand: rewards -1 and -2, a second apart each, then a cut with value -4.
+Rollout TwoEpochs(double first_reward) {
+  Rollout r;
+  r.epochs.resize(2);
+  r.epochs[0].now_us = 0;
+  r.epochs[0].reward = first_reward;
+  r.epochs[1].now_us = 1'000'000;
+  r.epochs[1].reward = -2;
+  r.end_us = 2'000'000;
+  return r;
+}
+
+TEST(Estimate, EqualsTheDefinitionByHandAndBootstrapsAtTheCut) {
+  const double g = std::exp(-1.0 / 10), l = std::exp(-1.0 / 5);
+  const std::vector<std::vector<float>> values{{-1, -3, -4}};
+  const auto got = Estimate({TwoEpochs(-1)}, values, 1, 1, {10, 5});
+  const double last = -2 + g * -4 - -3, first = -1 + g * -3 - -1;
+  EXPECT_NEAR(got.advantage[0][1], last, 1e-12);
+  EXPECT_NEAR(got.advantage[0][0], first + g * l * last, 1e-12);
+  EXPECT_NEAR(got.target[0][0], first + g * l * last - 1, 1e-12);
+  Rollout ended = TwoEpochs(-1);
+  ended.is_terminated = true;   // then nothing comes after
+  EXPECT_NEAR(Estimate({ended}, values, 1, 1, {10, 5}).advantage[0][1], -2 + 3, 1e-12);
+}
+
+TEST(Estimate, TakesOffWhatTheWholeGroupLost) {
+  const std::vector<std::vector<float>> values{{0, 0, 0}, {0, 0, 0}};
+  const auto same = Estimate({TwoEpochs(-1), TwoEpochs(-1)}, values, 1, 2, {10, 5});
+  for (const auto& row : same.advantage) {
+    for (double a : row) EXPECT_NEAR(a, 0, 1e-12);
+  }
+  const auto better = Estimate({TwoEpochs(-1), TwoEpochs(-5)}, values, 1, 2, {10, 5});
+  EXPECT_NEAR(better.advantage[0][0], 4, 1e-12);
+  EXPECT_NEAR(better.advantage[1][0], -4, 1e-12);
+}
+
+TEST(MakeBatch, DropsDecisionsWithoutAChoice) {
+  Rollout r = TwoEpochs(-1);
+  r.states.resize(2);
+  r.epochs[0].action_count = 1;
+  r.epochs[1].action_count = 2;
+  r.after = {0, 1};
+  r.before = {1, 0};
+  r.base = {0.5f, 0.25f};
+  const PolicyBatch batch = MakeBatch({r, r}, {{7, 8}, {9, 10}}, 2);
+  EXPECT_EQ(batch.decisions(), 2u);
+  EXPECT_EQ(batch.advantage, (std::vector<float>{4, 5}));
+  EXPECT_EQ(batch.offsets, (std::vector<uint32_t>{0, 2, 4}));
+  EXPECT_EQ(batch.after, (std::vector<uint32_t>{0, 1, 2, 3}));
+}
+
+TEST(CalibrateTau, GivesTheBestActionTheProbabilityAskedFor) {
+  PolicyBatch batch;
+  batch.base = {2, 0};   // gap 2 at temperature 1
+  batch.offsets = {0, 2};
+  batch.chosen = {0};
+  const double tau = CalibrateTau(batch, 1, 0.9);
+  EXPECT_NEAR(1 / (1 + std::exp(-2 / tau)), 0.9, 1e-6);
+}
+
+}  // namespace
+}  // namespace berth

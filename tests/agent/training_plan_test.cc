@@ -1,0 +1,37 @@
+#include "agent/training_plan.h"
+
+#include "base/status.h"
+
+namespace berth {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(TrainingPlan, SurvivesJson) {
+  for (const char* form : {"loss", "queue", "static"}) {
+    const auto plan = DefaultPlan(form);
+    ASSERT_TRUE(plan.ok());
+    const auto back = PlanFromJson(PlanToJson(*plan));
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(PlanToJson(*back), PlanToJson(*plan));
+  }
+}
+
+TEST(TrainingPlan, EveryBadFieldIsNamed) {
+  const std::vector<std::pair<const char*, nlohmann::json>> cases = {
+      {"form", "other"}, {"teacher", "nobody"}, {"loads", nlohmann::json::array()}, {"loads", {-1.0}}, {"nodes", -1}, {"population", 3},
+      {"hidden", 0}, {"hidden", 257}, {"minibatch", 0}, {"lr", -1e-3}, {"lr", 2}, {"clip", 0}, {"sigma", 0}, {"best_probability", 1.0},
+      {"gate_seeds", 1}, {"generations", -1}, {"horizon_s", 0}, {"lr", "fast"}, {"loads", 0.9}, {"unknown", 1}};
+  for (const auto& [field, value] : cases) {
+    nlohmann::json json = PlanToJson(TrainingPlan());
+    json[field] = value;
+    const auto plan = PlanFromJson(json);
+    ASSERT_FALSE(plan.ok()) << field << value;
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(MessageOf(plan.status())), HasSubstr(field));
+  }
+  EXPECT_FALSE(PlanFromJson(nlohmann::json::array()).ok());
+}
+
+}  // namespace
+}  // namespace berth
