@@ -10,7 +10,7 @@ namespace berth {
 namespace {
 
 constexpr double kStaticUntil = 1.012;   // the curve at 100 % needs pods up to 100.5 %
-constexpr double kLeastRejected = 0.5, kLeastWait = 10, kLeastUnallocated = 0.5;
+constexpr double kLeastRejected = 1, kLeastWait = 10, kLeastUnallocated = 0.5;
 
 }  // namespace
 

@@ -36,7 +36,8 @@ struct ArenaOptions {
 //   queue   GPU-weighted mean wait, s (mean wait on a cluster without GPUs)
 //   static  unallocated GPU, %, when 100 % has arrived, blended with 99 and 98 % (weights 1, .3, .3) to calm it
 // The relative cost divides by the best of three rules (best-fit, most-allocated-gpu, fgd) on the same case, so that easy and
-// hard cases weigh alike; the divisor is at least 0.5 % or 10 s.
+// hard cases weigh alike; the divisor is at least 1 % (static: 0.5 %) or 10 s, lest a case that no rule loses
+// anything on decides alone.
 // Thread-safety: none; uses `jobs` threads inside.
 class Arena {
  public:

@@ -151,7 +151,11 @@ class TrainerImpl : public Trainer {
     std::vector<NetworkWeights> weights;
     for (const auto& c : candidates) weights.push_back(Linear(c));
     const uint64_t first = kTrainingSeeds + (plan_.seed - 1) * kSeedsApart + generation * static_cast<uint64_t>(plan_.seeds_per_generation);
-    BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, CrossCases(first, plan_.seeds_per_generation, plan_.loads)));
+    std::vector<ArenaCase> cases;   // every seed at one load: more arrivals are worth more than more loads of the same
+    for (int i = 0; i < plan_.seeds_per_generation; ++i) {
+      cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[static_cast<size_t>(i) % plan_.loads.size()]});
+    }
+    BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, cases));
     std::vector<double> costs;
     for (const auto& row : runs) costs.push_back(Mean(row));
     evolution.Tell(candidates, costs);

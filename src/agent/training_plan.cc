@@ -21,6 +21,7 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
     plan.nodes = 0;
     plan.loads = {1.0};
     plan.seeds_per_generation = 2;
+    plan.sigma = 0.2;        // the teacher is good already
     plan.horizon_s = 1e12;   // no discount: what is rejected late counts as much
     plan.critic_updates = 4;
     plan.ppo_updates = 10;

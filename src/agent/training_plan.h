@@ -26,7 +26,7 @@ struct TrainingPlan {
   // Evolution of the linear weights.
   int generations = 40;
   int population = 14;
-  int seeds_per_generation = 1;              // fresh arrivals, shared by the population; each at every load
+  int seeds_per_generation = 4;              // fresh arrivals, shared by the population; the loads take turns
   double sigma = 0.5;                        // first step, in units of 0.3 of a weight
 
   // The network on top.
@@ -47,7 +47,7 @@ struct TrainingPlan {
   double best_probability = 0.9;             // the temperature gives the teacher's best action this mean probability
 
   int validate_every = 5;                    // updates
-  int validation_seeds = 6, gate_seeds = 16, test_seeds = 12;
+  int validation_seeds = 8, gate_seeds = 16, test_seeds = 12;
 
   int total_updates() const { return generations + critic_updates + ppo_updates; }
 };

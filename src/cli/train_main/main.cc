@@ -1,7 +1,10 @@
 // berth-train: the only program that links LibTorch. `berth train` starts it.
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 
 #include "CLI/CLI.hpp"
