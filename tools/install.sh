@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what Berth is built from: packages of Debian 12. Does nothing, and touches no network, where all of them are there.
+#   tools/install.sh            install what is missing
+#   tools/install.sh --list     print the packages, one a line
+set -euo pipefail
+
+packages() {
+  sed -e 's/#.*//' -e 's/ /\n/g' <<'LIST' | sed '/^$/d'
+# Compilers and the build.
+build-essential ccache cmake git ninja-build pkg-config
+# Checks that the tests run: layout of the code, static analysis.
+clang-format clang-tidy
+# Base: status, strings, log, numbers.
+libabsl-dev libeigen3-dev libfmt-dev libspdlog-dev
+# Command line, files of workloads and models, CSV traces.
+libcli11-dev libcsv-dev libyaml-cpp-dev nlohmann-json3-dev
+# Server: gRPC, Protobuf, the ledger's journal, metrics.
+libgrpc++-dev libgrpc-dev libleveldb-dev libprotobuf-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc zlib1g-dev
+# Training. OpenBLAS takes the place of the reference BLAS, which is many times slower.
+libopenblas0-serial libtorch-dev
+# Plots of the report.
+gnuplot-nox
+# Tests and micro-benchmarks.
+libbenchmark-dev libgmock-dev libgtest-dev
+LIST
+}
+
+die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+
+case "${1:-}" in
+  "") ;;
+  --list) packages | sort; exit 0 ;;
+  *) die "unknown argument '$1', accepted: --list or nothing" ;;
+esac
+
+command -v dpkg-query >/dev/null || die "this is not Debian: install the equivalents of these packages yourself ('tools/install.sh --list'), then set BERTH_SKIP_INSTALL=1"
+if [ "${BERTH_SKIP_INSTALL:-}" = 1 ]; then
+  echo "install.sh: skipped, BERTH_SKIP_INSTALL=1"
+  exit 0
+fi
+
+missing=()
+while read -r package; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | head -n 1)" = installed ] || missing+=("$package")
+done < <(packages)
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "install.sh: all $(packages | wc -l) packages are there"
+  exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || die "needs root or sudo to install: ${missing[*]}"
+  as_root=(sudo)
+fi
+echo "install.sh: installing ${#missing[@]} of $(packages | wc -l) packages: ${missing[*]}"
+"${as_root[@]}" apt-get update -q || die "'apt-get update' failed: are Debian's packages reachable from here?"
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" ||
+  die "apt-get could not install: ${missing[*]}"
+echo "install.sh: installed ${#missing[@]} packages"
