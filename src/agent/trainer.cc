@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "agent/checkpoint.h"
+#include "agent/teachers.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -49,10 +50,10 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(State, update, evolution, best_coordinates, b
 class TrainerImpl : public Trainer {
  public:
   TrainerImpl(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options)
-      : workload_(workload), plan_(plan), options_(options), scales_(CoordinateScales()),
-        teacher_(plan.teacher == "stranding" ? StrandingWeights() : KeepEmptyWeights()) {}
+      : workload_(workload), plan_(plan), options_(options), scales_(CoordinateScales()) {}
 
   absl::Status Init() {
+    BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
     ArenaOptions arena;
     BERTH_ASSIGN_OR_RETURN(arena.form, ParseForm(plan_.form));
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
@@ -160,6 +161,7 @@ class TrainerImpl : public Trainer {
     for (const auto& row : runs) costs.push_back(Mean(row));
     evolution.Tell(candidates, costs);
     state_.evolution = evolution.state();
+    state_.evolution.sigma = std::max(state_.evolution.sigma, plan_.least_sigma);
     Json fields{{"mean_relative_cost", Mean(costs)}, {"best_relative_cost", *std::min_element(costs.begin(), costs.end())}, {"sigma", state_.evolution.sigma}};
     const int64_t done = state_.update + 1;
     if (done % plan_.validate_every == 0 || done == plan_.generations) {
@@ -391,7 +393,7 @@ class TrainerImpl : public Trainer {
   const TrainingPlan plan_;
   const TrainerOptions options_;
   const std::vector<double> scales_;
-  const NetworkWeights teacher_;
+  NetworkWeights teacher_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<TrainingLog> log_;
   std::unique_ptr<Learner> learner_;

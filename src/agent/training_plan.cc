@@ -1,5 +1,6 @@
 #include "agent/training_plan.h"
 
+#include "agent/teachers.h"
 #include "base/status.h"
 #include "env/env.h"
 #include "fmt/format.h"
@@ -7,7 +8,7 @@
 namespace berth {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, workload, seed, form, nodes, teacher, loads, warmup_hours,
-                                                window_hours, generations, population, seeds_per_generation, sigma, hidden,
+                                                window_hours, generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
                                                 horizon_s, credit_s, best_probability, validate_every, validation_seeds,
@@ -21,7 +22,8 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
     plan.nodes = 0;
     plan.loads = {1.0};
     plan.seeds_per_generation = 2;
-    plan.sigma = 0.2;        // the teacher is good already
+    plan.teacher = "stranding";
+    plan.least_sigma = 0.1;
     plan.horizon_s = 1e12;   // no discount: what is rejected late counts as much
     plan.critic_updates = 4;
     plan.ppo_updates = 10;
@@ -32,7 +34,7 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
 
 absl::Status ValidatePlan(const TrainingPlan& p) {
   BERTH_RETURN_IF_ERROR(ParseForm(p.form).status());
-  if (p.teacher != "stranding" && p.teacher != "keep-empty") return InvalidField("teacher", p.teacher, "stranding, keep-empty");
+  BERTH_RETURN_IF_ERROR(TeacherWeights(p.teacher).status());
   const auto check = [](std::string_view field, double value, double low, double high) -> absl::Status {
     if (value >= low && value <= high) return absl::OkStatus();   // false for NaN
     return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
@@ -47,6 +49,7 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
            {"population", p.population, 4, 1000},
            {"seeds_per_generation", p.seeds_per_generation, 1, 100},
            {"sigma", p.sigma, 1e-6, 100},
+           {"least_sigma", p.least_sigma, 0, 100},
            {"hidden", p.hidden, 1, 256},
            {"critic_updates", p.critic_updates, 0, 1e5},
            {"ppo_updates", p.ppo_updates, 0, 1e6},

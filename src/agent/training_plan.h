@@ -19,7 +19,7 @@ struct TrainingPlan {
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static
   int64_t nodes = 151;                       // the workload is scaled to this many; 0 = as it is
-  std::string teacher = "stranding";         // where evolution starts: stranding, keep-empty
+  std::string teacher = "departures";        // where evolution starts; see teachers.h
   std::vector<double> loads{0.9, 1.0, 1.1};  // of the forms with departures
   double warmup_hours = 4, window_hours = 10;
 
@@ -28,6 +28,7 @@ struct TrainingPlan {
   int population = 14;
   int seeds_per_generation = 4;              // fresh arrivals, shared by the population; the loads take turns
   double sigma = 0.5;                        // first step, in units of 0.3 of a weight
+  double least_sigma = 0.4;                  // noisy costs shrink steps too early; large ones tell candidates apart
 
   // The network on top.
   int hidden = 32;
@@ -38,10 +39,10 @@ struct TrainingPlan {
   int candidates = 16;                       // actions kept a decision
   int minibatch = 512;                       // decisions
   int epochs = 3, critic_epochs = 4;
-  double lr = 3e-4, critic_lr = 1e-3;        // the first falls to 0 over the PPO updates
+  double lr = 1e-3, critic_lr = 1e-3;        // the first falls to 0 over the PPO updates
   double clip = 0.2;
   double target_kl = 0.02;                   // ends the epochs of an update at 1.5 times this
-  double entropy = 0.001, kl_teacher = 0.05; // weights; both fall to 0
+  double entropy = 0.001, kl_teacher = 0.02; // weights; both fall to 0
   double horizon_s = 7200;                   // discount exp(-t / horizon)
   double credit_s = 1800;                    // GAE's lambda as exp(-t / credit)
   double best_probability = 0.9;             // the temperature gives the teacher's best action this mean probability

@@ -1,5 +1,6 @@
 #include "agent/training_plan.h"
 
+#include "agent/teachers.h"
 #include "base/status.h"
 
 namespace berth {
@@ -31,6 +32,19 @@ TEST(TrainingPlan, EveryBadFieldIsNamed) {
     EXPECT_THAT(std::string(MessageOf(plan.status())), HasSubstr(field));
   }
   EXPECT_FALSE(PlanFromJson(nlohmann::json::array()).ok());
+}
+
+TEST(TeacherWeights, AreLinearAndDifferent) {
+  std::vector<std::vector<float>> seen;
+  for (const char* name : {"stranding", "keep-empty", "departures"}) {
+    const auto weights = TeacherWeights(name);
+    ASSERT_TRUE(weights.ok());
+    EXPECT_TRUE(ValidateWeights(*weights).ok());
+    EXPECT_EQ(weights->hidden, 0);
+    EXPECT_THAT(seen, ::testing::Not(::testing::Contains(weights->linear)));
+    seen.push_back(weights->linear);
+  }
+  EXPECT_EQ(TeacherWeights("other").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ class PlanOptions {
     add("seed", &plan->seed, "of everything that is drawn");
     add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
     add("nodes", &plan->nodes, "scale the workload to this many nodes (0 = as it is; the static form's default)");
-    add("teacher", &plan->teacher, "where evolution starts: stranding or keep-empty");
+    add("teacher", &plan->teacher, "where evolution starts: departures, stranding or keep-empty");
     add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1");
     options_["loads"]->delimiter(',');
     add("warmup_hours", &plan->warmup_hours, "not counted");
@@ -47,6 +47,7 @@ class PlanOptions {
     add("population", &plan->population, "candidates a generation");
     add("seeds_per_generation", &plan->seeds_per_generation, "fresh arrivals a generation");
     add("sigma", &plan->sigma, "first step of evolution");
+    add("least_sigma", &plan->least_sigma, "steps of evolution do not shrink below this");
     add("hidden", &plan->hidden, "width of the network");
     add("critic_updates", &plan->critic_updates, "updates of the critic alone");
     add("ppo_updates", &plan->ppo_updates, "updates of PPO");

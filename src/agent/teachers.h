@@ -1,0 +1,21 @@
+// Where training starts: linear potentials by name.
+#ifndef BERTH_AGENT_TEACHERS_H_
+#define BERTH_AGENT_TEACHERS_H_
+
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "policy/potential/network.h"
+
+namespace berth {
+
+//   stranding    StrandingWeights(): made by hand for arrivals without departures
+//   keep-empty   KeepEmptyWeights()
+//   departures   for GPU clusters whose pods depart: what evolution made of stranding on openb-like, 151 nodes, loads 0.9, 1.0
+//                and 1.1, in 80 generations of 14 on training seeds (20,001 to 20,080), rounded to two digits
+// Errors: INVALID_ARGUMENT another name.
+absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name);
+
+}  // namespace berth
+
+#endif  // BERTH_AGENT_TEACHERS_H_
