@@ -1,0 +1,3 @@
+module berth/tools/openb-orders
+
+go 1.19
