@@ -46,6 +46,7 @@ EnvOptions Arena::EnvOptionsFor(double load) const {
   options.warmup_us = options_.warmup_us;
   options.window_us = options_.window_us;
   options.static_until = 1.0;
+  if (options_.form == Form::kQueue) options.reward.waiting = 1;   // nothing is lost there
   return options;
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
+#include "agent/loss_rate.h"
 #include "base/rng.h"
 #include "base/status.h"
 
@@ -23,11 +25,15 @@ class Walker {
 
   absl::StatusOr<Rollout> Walk(Env& env, Rng rng) {
     table_->Bind(env.view());
+    std::optional<LossRate> loss_rate;
+    if (HasLossRate(env.workload(), env.options().form)) loss_rate.emplace(env);
     StepResult result;
     for (int i = 0; i < options_.decisions && !result.is_done(); ++i) {
       const int action = Choose(env, rng);
       BERTH_ASSIGN_OR_RETURN(result, env.Step(action));
-      rollout_.epochs.back().reward = result.reward;
+      Epoch& epoch = rollout_.epochs.back();
+      epoch.reward = result.reward;
+      if (loss_rate) epoch.reward = -loss_rate->Of(env.view()) * static_cast<double>(env.now_us() - epoch.now_us) / 3.6e9;
     }
     rollout_.is_terminated = result.terminated;
     rollout_.end_us = env.now_us();

@@ -24,7 +24,7 @@ struct RolloutOptions {
 struct Epoch {
   Context context;
   int64_t now_us = 0;
-  double reward = 0;               // from this decision to the next epoch
+  double reward = 0;               // from this decision to the next epoch: expected in the loss form, else as it came
   uint32_t first_action = 0, action_count = 0, chosen = 0;
   float log_prob = 0;
 };
@@ -39,6 +39,8 @@ struct Rollout {
   int64_t end_us = 0;
 };
 
+// In the loss form the reward of an interval is what is lost of it in expectation (loss_rate.h).
+//
 // Rollouts in the order group, rollout; a pure function of the arguments, whatever the number of threads. `weights` = what
 // acts, `teacher_linear` = the linear part alone gives the base logits. Each group warms up by the greedy policy: by time in
 // the forms with departures, to a random fill in the static form.

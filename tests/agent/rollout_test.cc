@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "agent/arena.h"
+#include "agent/loss_rate.h"
 #include "policy/potential/model_dir.h"
 
 namespace berth {
@@ -118,6 +119,36 @@ TEST_F(SmallCluster, CostsArePairedAndRelativeToTheBestRule) {
   EXPECT_EQ((*costs)[0], (*costs)[2]);
   EXPECT_NE((*costs)[0], (*costs)[1]);
   for (size_t c = 0; c < cases.size(); ++c) EXPECT_DOUBLE_EQ((*relative)[0][c], (*costs)[0][c] / std::max((*best)[c], 1.0));
+}
+
+TEST_F(SmallCluster, LossRateIsThatOfTheClassesThatFitNowhere) {
+  const auto arena = NewArena(1);
+  const Workload& workload = arena->workload();
+  auto env = *Env::Create(workload, arena->EnvOptionsFor(1.1));
+  FeatureTable table(TypicalForModels(MixOf(workload)));
+  const auto policy = MakeTablePolicy(StrandingWeights(), &table);
+  const auto decider = policy->NewDecider();
+  StepResult result = env->Reset(11);
+  LossRate rate(*env);
+  int positive = 0;
+  for (int i = 0; i < 600 && !result.is_done(); ++i) {
+    double want = 0;   // node by node, without classes or memory
+    for (const PodClass& c : workload.pod_classes) {
+      const ResolvedRequest request = env->view().Resolve(c.request);
+      bool fits = false;
+      for (uint32_t n = 0; n < env->view().nodes().size() && !fits; ++n) fits = env->view().FitsExactly(NodeId(n), request);
+      if (!fits) {
+        want += ArrivalRatePerS(workload, 1.1) * c.share * static_cast<double>(c.request.total_gpu_milli()) * c.lifetime.mean_s /
+                static_cast<double>(env->view().total_gpu_milli());
+      }
+    }
+    const double got = rate.Of(env->view());
+    ASSERT_NEAR(got, want, 1e-9 + 1e-9 * want);
+    positive += got > 0;
+    const Decision decision = decider->Decide(env->view(), env->pod(), env->decision_seed(), {});
+    result = *env->StepDecision(decision);
+  }
+  EXPECT_GT(positive, 50);
 }
 
 // Two epochs by hand: rewards -1 and -2, a second apart each, then a cut with value -4.

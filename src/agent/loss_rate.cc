@@ -1,0 +1,43 @@
+#include "agent/loss_rate.h"
+
+namespace berth {
+
+bool HasLossRate(const Workload& workload, Form form) { return form == Form::kLoss && workload.arrivals.empty(); }
+
+LossRate::LossRate(const Env& env) {
+  const Workload& workload = env.workload();
+  const ClusterState& view = env.view();
+  const LoadResource resource = LoadResourceOf(workload);
+  const double per_hour = 3600 * ArrivalRatePerS(workload, env.options().load);
+  const auto share = [](int64_t part, int64_t total) { return total > 0 ? static_cast<double>(part) / static_cast<double>(total) : 0; };
+  for (const PodClass& c : workload.pod_classes) {
+    const double demand = resource == LoadResource::kGpu   ? share(c.request.total_gpu_milli(), view.total_gpu_milli())
+                          : resource == LoadResource::kCpu ? share(c.request.cpu_milli, view.total_cpu_milli())
+                                                           : share(c.request.mem_bytes, view.total_mem_bytes());
+    const double loss = per_hour * c.share * demand * c.lifetime.mean_s / 3600;
+    if (loss > 0) kinds_.push_back({view.Resolve(c.request), loss, ClassId()});
+  }
+}
+
+bool LossRate::Fits(const ClusterState& view, const PodKind& kind, ClassId id) {
+  const NodeState& state = view.state_class(id).state;
+  return !FirstViolation(view.shape_of(state), state, kind.request);
+}
+
+double LossRate::Of(const ClusterState& view) {
+  double sum = 0;
+  for (PodKind& kind : kinds_) {
+    const ClassId last = kind.last_fit;
+    if (last.is_valid() && last.value < view.active_uids().size() && view.active_uids()[last.value] != 0 && Fits(view, kind, last)) continue;
+    kind.last_fit = ClassId();
+    for (const auto& [id, uid] : view.occupied()) {
+      if (!Fits(view, kind, id)) continue;
+      kind.last_fit = id;
+      break;
+    }
+    if (!kind.last_fit.is_valid()) sum += kind.loss;
+  }
+  return sum;
+}
+
+}  // namespace berth

@@ -1,0 +1,41 @@
+// What a cluster is losing at this moment, in expectation: the pod classes that fit nowhere, by rate, demand and mean life.
+//
+// Integrated over time it stands for the capacity-hours that are really lost, and a critic can predict it: an eight-GPU pod comes a
+// few times an hour, but that none would fit is seen all the time. (The idea of the approximating martingale of Dai and
+// Gluzman, arXiv 2008.01644.) Taken at epochs it is a little low, because epochs come after departures. Over hours its
+// paired differences vary as much as the real ones, so that it serves rollouts of minutes and not whole runs.
+#ifndef BERTH_AGENT_LOSS_RATE_H_
+#define BERTH_AGENT_LOSS_RATE_H_
+
+#include <vector>
+
+#include "env/env.h"
+
+namespace berth {
+
+// Whether the rate exists: the loss form with a drawn workload.
+bool HasLossRate(const Workload& workload, Form form);
+
+// Not thread-safe. Belongs to one environment and its clones, from Reset to the end of an episode.
+class LossRate {
+ public:
+  // Requires HasLossRate and a running episode.
+  explicit LossRate(const Env& env);
+  // Share of the cluster's load resource, a unit of time: 0.02 = 2 % of capacity is being turned away. Without failures,
+  // offered demand is EnvOptions::load on the same scale. Cost: O(pod classes) and O(state classes) for each that fits nowhere.
+  double Of(const ClusterState& view);
+
+ private:
+  struct PodKind {
+    ResolvedRequest request;
+    double loss = 0;
+    ClassId last_fit;   // where to look first
+  };
+  static bool Fits(const ClusterState& view, const PodKind& kind, ClassId id);
+
+  std::vector<PodKind> kinds_;
+};
+
+}  // namespace berth
+
+#endif  // BERTH_AGENT_LOSS_RATE_H_
