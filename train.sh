@@ -36,7 +36,7 @@ listen=${BERTH_LISTEN:-127.0.0.1:50051}
 # The server is told its nodes by a file: those of the workload.
 nodes=$workload
 [ -f "$nodes" ] || nodes=workloads/$workload.yaml
-name=$(basename "$workload" .yaml)
+name=$(basename "$workload" .yaml | tr "[:upper:]" "[:lower:]" | tr -c "[:alnum:]\n" -)
 
 newest() { find "$models/$name" -mindepth 2 -maxdepth 2 -name manifest.json 2>/dev/null | sort -t/ -k4,4n | tail -n 1 | xargs -r dirname; }
 
