@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/status.h"
+#include "env/node_mdp/node_mdp.h"
 #include "fmt/format.h"
 #include "policy/potential/model_dir.h"
 
@@ -12,6 +13,10 @@ namespace {
 PolicyContext ContextOf(const Workload& workload) {
   PolicyContext context;
   context.mix = MixOf(workload);
+  context.resolve = [&workload](std::string_view name, const PolicyContext&) -> absl::StatusOr<std::shared_ptr<const Policy>> {
+    if (name == "index") return MakeIndexPolicy(workload, NodeMdpOptions());
+    return nullptr;
+  };
   return context;
 }
 
