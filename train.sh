@@ -38,7 +38,9 @@ nodes=$workload
 [ -f "$nodes" ] || nodes=workloads/$workload.yaml
 name=$(basename "$workload" .yaml | tr "[:upper:]" "[:lower:]" | tr -c "[:alnum:]\n" -)
 
-newest() { find "$models/$name" -mindepth 2 -maxdepth 2 -name manifest.json 2>/dev/null | sort -t/ -k4,4n | tail -n 1 | xargs -r dirname; }
+newest() {
+  [ ! -d "$models/$name" ] || find "$models/$name" -mindepth 2 -maxdepth 2 -name manifest.json | sort -t/ -k4,4n | tail -n 1 | xargs -r dirname
+}
 
 tools/install.sh
 use_ccache
