@@ -14,19 +14,22 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "policy/potential/safetensors.h"
+#include "policy/potential/strict_json.h"
 
 namespace berth {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kFormat = "berth-model-1";
+constexpr std::string_view kFormat = "berth-model-1", kKind = "network";
 constexpr size_t kMaxFileBytes = 16 << 20;
 constexpr double kCoverage = 0.95;           // of the mix by typical pods
 constexpr size_t kGoldenPods = 200;
 constexpr size_t kMaxGoldenNodes = 64;
 constexpr double kGoldenTolerance = 1e-5;
 constexpr size_t kMaxMix = 4096;
+constexpr double kMaxMixWeight = 1e18;
+constexpr int kMaxJsonDepth = 32;
 
 absl::Status Bad(std::string_view field, std::string_view value, std::string_view accepted) {
   return InvalidField(fmt::format("model {}", field), value, accepted);
@@ -40,7 +43,7 @@ absl::Status CheckName(const std::string& name) {
 
 absl::StatusOr<std::string> ReadFile(const std::string& dir, const std::string& name) {
   const std::string path = dir + "/" + name;
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);   // a FIFO must not hang the reader
   if (fd < 0) return absl::NotFoundError(fmt::format("model file {} can't be opened", name));
   struct stat info {};
   std::string bytes;
@@ -64,12 +67,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& dir, const std::string& 
   return bytes;
 }
 
-absl::StatusOr<Json> ParseObject(const std::string& file, const std::string& bytes) {
-  int deepest = 0;
-  Json json = Json::parse(bytes, [&](int depth, Json::parse_event_t, Json&) { return (deepest = std::max(deepest, depth)) <= 32; }, false);
-  if (deepest > 32) return Bad(fmt::format("file {}", file), "nested JSON", "at most 32 levels");
-  if (json.is_discarded() || !json.is_object()) return Bad(fmt::format("file {}", file), std::string_view(bytes).substr(0, 64), "a JSON object");
-  return json;
+absl::StatusOr<Json> ParseObject(std::string_view file, const std::string& bytes) {
+  return ParseStrictJson(fmt::format("model file {}", file), bytes, kMaxJsonDepth);
 }
 
 absl::StatusOr<int64_t> Integer(const Json& object, const char* key, int64_t low, int64_t high) {
@@ -111,6 +110,18 @@ absl::StatusOr<PodRequest> RequestFromJson(const Json& j) {
   }
   BERTH_RETURN_IF_ERROR(ValidateRequest("model request", r));
   return r;
+}
+
+// What a mix must be for finite values.
+absl::Status CheckMix(const PodMix& mix) {
+  if (mix.empty() || mix.size() > kMaxMix) return Bad("mix", fmt::format("{} classes", mix.size()), fmt::format("1 to {} classes", kMaxMix));
+  double sum = 0;
+  for (const MixClass& c : mix) {
+    BERTH_RETURN_IF_ERROR(ValidateRequest("model mix request", c.request));
+    if (!(c.weight >= 0 && c.weight <= kMaxMixWeight)) return Bad("mix weight", fmt::format("{}", c.weight), fmt::format("a number from 0 to {}", kMaxMixWeight));
+    sum += c.weight;
+  }
+  return sum > 0 ? absl::OkStatus() : Bad("mix weight", "0 in every class", "one above 0");
 }
 
 Json ToJson(const Node& n) {
@@ -234,6 +245,8 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
   BERTH_ASSIGN_OR_RETURN(const Json manifest, ParseObject("manifest.json", manifest_bytes));
   BERTH_ASSIGN_OR_RETURN(const std::string format, Text(manifest, "format"));
   if (format != kFormat) return Bad("format", format, kFormat);
+  BERTH_ASSIGN_OR_RETURN(const std::string kind, Text(manifest, "kind"));
+  if (kind != kKind) return Bad("kind", kind, kKind);
   ModelContent content;
   BERTH_ASSIGN_OR_RETURN(content.name, Text(manifest, "name"));
   BERTH_RETURN_IF_ERROR(CheckName(content.name));
@@ -250,16 +263,15 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
     }
   }
   const auto mix = manifest.find("mix");
-  if (mix == manifest.end() || !mix->is_array() || mix->empty() || mix->size() > kMaxMix) return Bad("mix", "no list", fmt::format("a list of 1 to {} classes", kMaxMix));
+  if (mix == manifest.end() || !mix->is_array()) return Bad("mix", mix == manifest.end() ? "missing" : mix->dump().substr(0, 64), "a list of classes");
   for (const Json& j : *mix) {
     MixClass c;
     BERTH_ASSIGN_OR_RETURN(c.request, RequestFromJson(j.is_object() ? j.value("request", Json()) : Json()));
-    if (!j.contains("weight") || !j["weight"].is_number() || !(j["weight"].get<double>() >= 0) || !std::isfinite(j["weight"].get<double>())) {
-      return Bad("mix weight", j.value("weight", Json()).dump(), "a finite number from 0");
-    }
+    if (!j.contains("weight") || !j["weight"].is_number()) return Bad("mix weight", j.value("weight", Json()).dump(), "a number");
     c.weight = j["weight"].get<double>();
     content.mix.push_back(std::move(c));
   }
+  BERTH_RETURN_IF_ERROR(CheckMix(content.mix));
   content.trained_on_json = manifest.value("trained_on", Json::object()).dump();
   content.metrics_json = manifest.value("metrics", Json::object()).dump();
   BERTH_ASSIGN_OR_RETURN(const std::string sha, Text(manifest, "weights_sha256"));
@@ -294,7 +306,7 @@ absl::Status WriteFile(const std::filesystem::path& path, const std::string& byt
 
 absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights, const PodMix& mix) {
   BERTH_RETURN_IF_ERROR(ValidateWeights(weights));
-  if (mix.empty()) return Bad("mix", "empty", "one class of pods or more");
+  BERTH_RETURN_IF_ERROR(CheckMix(mix));
   ClassPolicySpec spec;
   spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
                "trained by berth train", "", {}};
@@ -335,15 +347,23 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
     pods.push_back(content.mix[k].request);
     pods.back().extended.clear();
   }
+  // The answers are those of the nodes as the file keeps them, without taints, labels and extended resources.
   Json golden{{"nodes", Json::array()}};
-  for (const Node& node : content.golden_nodes) golden["nodes"].push_back(ToJson(node));
-  BERTH_ASSIGN_OR_RETURN(golden["steps"], GoldenSteps(*policy, content.golden_nodes, pods));
+  std::vector<Node> nodes;
+  for (const Node& node : content.golden_nodes) {
+    golden["nodes"].push_back(ToJson(node));
+    BERTH_ASSIGN_OR_RETURN(nodes.emplace_back(), NodeFromJson(golden["nodes"].back()));
+  }
+  BERTH_ASSIGN_OR_RETURN(golden["steps"], GoldenSteps(*policy, nodes, pods));
 
   const std::string weights = ToSafetensors(ToTensors(content.weights));
-  Json manifest{{"format", kFormat}, {"name", content.name}, {"version", content.version}, {"kind", "network"}, {"hidden", content.weights.hidden},
+  Json manifest{{"format", kFormat}, {"name", content.name}, {"version", content.version}, {"kind", kKind}, {"hidden", content.weights.hidden},
                 {"features", Json::array()}, {"weights_sha256", Sha256Hex(weights)}, {"mix", Json::array()}, {"trained_on", trained_on}, {"metrics", metrics}};
   for (std::string_view name : FeatureNames()) manifest["features"].push_back(name);
   for (const MixClass& c : content.mix) manifest["mix"].push_back({{"request", ToJson(c.request)}, {"weight", c.weight}});
+
+  BERTH_ASSIGN_OR_RETURN(const std::string manifest_text, DumpStrictJson("model names", manifest, 1));
+  BERTH_ASSIGN_OR_RETURN(const std::string golden_text, DumpStrictJson("model golden nodes", golden, 1));
 
   std::error_code error;
   const fs::path parent = fs::path(root) / content.name, target = parent / version;
@@ -353,9 +373,11 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
   const fs::path partial = parent / fmt::format(".{}.{}.partial", version, getpid());
   fs::remove_all(partial, error);
   if (!fs::create_directory(partial, error)) return absl::FailedPreconditionError(fmt::format("models: {} can't be made", Quoted(partial.string())));
-  absl::Status status = WriteFile(partial / "manifest.json", manifest.dump(1) + "\n");
+  absl::Status status = WriteFile(partial / "manifest.json", manifest_text + "\n");
   if (status.ok()) status = WriteFile(partial / "weights.safetensors", weights);
-  if (status.ok()) status = WriteFile(partial / "golden.json", golden.dump(1) + "\n");
+  if (status.ok()) status = WriteFile(partial / "golden.json", golden_text + "\n");
+  // What this program would not load is not published.
+  if (status.ok()) status = LoadModelDir(partial.string()).status();
   if (status.ok()) {
     fs::rename(partial, target, error);
     if (error) status = absl::FailedPreconditionError("the model can't be moved into its place");

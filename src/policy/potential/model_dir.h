@@ -29,8 +29,9 @@ struct ModelContent {
   std::vector<Node> golden_nodes;   // a small cluster for the golden answers, at most 64 nodes
 };
 
-// Writes <root>/<name>/<version>, whole or not at all, and returns its path. Errors: ALREADY_EXISTS the version is there;
-// INVALID_ARGUMENT a field; FAILED_PRECONDITION it can't be written.
+// Writes <root>/<name>/<version>, whole or not at all, loads it once as LoadModelDir does, and returns its path. Of the golden
+// nodes only capacity, GPU model and pod limit are kept. Errors, nothing published: ALREADY_EXISTS the version is there;
+// INVALID_ARGUMENT a field, also one that could not be loaded again; FAILED_PRECONDITION it can't be written.
 absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelContent& content);
 
 // Reads a model, checks format, feature schema, sizes, sha256, finite weights and the golden answers, and makes its policy

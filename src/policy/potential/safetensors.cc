@@ -6,11 +6,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <set>
 
 #include "base/status.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "policy/potential/strict_json.h"
 
 namespace berth {
 namespace {
@@ -23,29 +23,6 @@ constexpr int kMaxHeaderDepth = 4;
 
 absl::Status Bad(std::string_view what, std::string_view value, std::string_view accepted) {
   return InvalidField(fmt::format("weights file: {}", what), value, accepted);
-}
-
-// Finds duplicate keys, which nlohmann::json keeps silent about, and deep nesting.
-absl::Status CheckJson(std::string_view text, nlohmann::json* out) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  bool is_deep = false;
-  const auto callback = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (depth > kMaxHeaderDepth) {
-      is_deep = true;
-      return false;
-    }
-    if (event == Event::object_start) keys.emplace_back();
-    else if (event == Event::object_end) keys.pop_back();
-    else if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second) duplicate = parsed.get<std::string>();
-    return true;
-  };
-  *out = nlohmann::json::parse(text, callback, false);
-  if (is_deep) return Bad("header", "nested JSON", fmt::format("at most {} levels", kMaxHeaderDepth));
-  if (out->is_discarded() || !out->is_object()) return Bad("header", text.substr(0, 64), "a JSON object");
-  if (!duplicate.empty()) return Bad("header key", duplicate, "each key once");
-  return absl::OkStatus();
 }
 
 absl::Status ParseTensor(const std::string& name, const nlohmann::json& entry, std::string_view data, uint64_t* end, Tensor* out) {
@@ -90,12 +67,17 @@ absl::StatusOr<TensorMap> ParseSafetensors(std::string_view bytes) {
   if (length > kMaxHeaderBytes || length > bytes.size() - sizeof length) {
     return Bad("header length", fmt::format("{}", length), fmt::format("at most {} and within the file", kMaxHeaderBytes));
   }
-  nlohmann::json header;
-  BERTH_RETURN_IF_ERROR(CheckJson(bytes.substr(sizeof length, length), &header));
+  BERTH_ASSIGN_OR_RETURN(nlohmann::json header, ParseStrictJson("weights file: header", bytes.substr(sizeof length, length), kMaxHeaderDepth));
   const std::string_view data = bytes.substr(sizeof length + length);
   std::vector<std::pair<uint64_t, std::string>> order;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
+    if (name == "__metadata__") {
+      const auto is_text = [](const nlohmann::json& v) { return v.is_string(); };
+      if (!entry.is_object() || !std::all_of(entry.begin(), entry.end(), is_text)) {
+        return Bad("__metadata__", entry.dump().substr(0, 64), "an object of texts");
+      }
+      continue;
+    }
     const bool has_begin = entry.is_object() && entry.contains("data_offsets") && entry["data_offsets"].is_array() &&
                            !entry["data_offsets"].empty() && entry["data_offsets"][0].is_number_unsigned();
     order.emplace_back(has_begin ? entry["data_offsets"][0].get<uint64_t>() : 0, name);

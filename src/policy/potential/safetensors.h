@@ -20,9 +20,11 @@ struct Tensor {
 using TensorMap = std::map<std::string, Tensor>;
 
 // Errors: INVALID_ARGUMENT that says what is wrong: header length above 1 MiB or past the end, no JSON object, duplicate or
-// unknown keys, dtype other than F32, a shape that does not match the offsets, gaps, overlaps, trailing bytes, values that
-// are not finite.
+// unknown keys, metadata other than texts, dtype other than F32, more than 2^22 values in one tensor, a shape that does not
+// match the offsets, gaps, overlaps, trailing bytes, values that are not finite. Stricter than the reference reader, which
+// takes duplicate and unknown keys and any dtype. Cost: O(bytes); nothing is allocated for values that are not in the file.
 absl::StatusOr<TensorMap> ParseSafetensors(std::string_view bytes);
+// Names in order, header padded with spaces to 8 bytes. Requires that sizes and shapes agree.
 std::string ToSafetensors(const TensorMap& tensors);
 
 // Lower-case hex.
