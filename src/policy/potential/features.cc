@@ -6,7 +6,7 @@
 namespace berth {
 namespace {
 
-// The names are the schema of a model; feature i is computed under `case`-like comments of the same order in Compute.
+// The names are the schema of a model; Compute lists the values in the same order.
 constexpr std::array<std::string_view, kFeatureCount> kNames = {
     "fragment",           // expected GPU that the mix can't use, memory looked at
     "sqrt_idle",          // idle = free GPU, in devices
@@ -54,13 +54,13 @@ void FeatureExtractor::Reset(const ClusterState& view) { mix_ = ResolveMix(view,
 
 void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Features* out) const {
   const double n = state.device_count;
-  const double idle = static_cast<double>(state.free_gpu_milli()) / 1000;
+  const double idle = static_cast<double>(IdleGpuMilli(state)) / 1000;
   const double cpu = std::max(0.0, static_cast<double>(state.cpu_milli) / 1000);
   const double gib = std::max(0.0, static_cast<double>(state.mem_bytes) / static_cast<double>(int64_t{1} << 30));
   const double full = state.full_devices();
   double squares = 0, partly = 0;
   for (size_t i = 0; i < state.device_count; ++i) {
-    const double g = static_cast<double>(state.gpu_milli[i]) / 1000;
+    const double g = std::max(0.0, static_cast<double>(state.gpu_milli[i]) / 1000);
     squares += g * g;
     partly += state.gpu_milli[i] > 0 && state.gpu_milli[i] < kWholeGpuMilli;
   }

@@ -1,5 +1,7 @@
 #include "policy/potential/fragment.h"
 
+#include <algorithm>
+
 namespace berth {
 namespace {
 
@@ -11,7 +13,7 @@ bool HasDevices(const NodeState& state, const ResolvedRequest& request) {
 
 int64_t TooSmall(const NodeState& state, const ResolvedRequest& request) {
   int64_t sum = 0;
-  for (size_t i = 0; i < state.device_count && state.gpu_milli[i] < request.gpu_milli; ++i) sum += state.gpu_milli[i];
+  for (size_t i = 0; i < state.device_count && state.gpu_milli[i] < request.gpu_milli; ++i) sum += std::max<int64_t>(0, state.gpu_milli[i]);
   return sum;
 }
 
@@ -24,6 +26,12 @@ std::vector<ResolvedMixClass> ResolveMix(const ClusterState& view, const PodMix&
   return resolved;
 }
 
+int64_t IdleGpuMilli(const NodeState& state) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < state.device_count; ++i) sum += std::max<int64_t>(0, state.gpu_milli[i]);
+  return sum;
+}
+
 bool CanHost(const Shape& shape, const NodeState& state, const ResolvedRequest& request, bool with_memory) {
   if (request.gpu_count > 0 && !request.allows_model(shape.gpu_model)) return false;
   return state.cpu_milli >= request.cpu_milli && (!with_memory || state.mem_bytes >= request.mem_floor_bytes) &&
@@ -31,12 +39,12 @@ bool CanHost(const Shape& shape, const NodeState& state, const ResolvedRequest& 
 }
 
 int64_t ClassFragment(const Shape& shape, const NodeState& state, const ResolvedRequest& request, bool with_memory) {
-  if (request.gpu_count == 0 || !CanHost(shape, state, request, with_memory)) return state.free_gpu_milli();
+  if (request.gpu_count == 0 || !CanHost(shape, state, request, with_memory)) return IdleGpuMilli(state);
   return TooSmall(state, request);
 }
 
 double FgdFragment(const Shape& shape, const NodeState& state, const std::vector<ResolvedMixClass>& mix) {
-  const auto free = static_cast<double>(state.free_gpu_milli());
+  const auto free = static_cast<double>(IdleGpuMilli(state));
   double q1 = 0, q2 = 0, q4 = 0, xl = 0, xr = 0, na = 0;
   for (const ResolvedMixClass& c : mix) {
     const ResolvedRequest& r = c.request;
@@ -60,7 +68,7 @@ double CpuFragment(const Shape& shape, const NodeState& state, const std::vector
   for (const ResolvedMixClass& c : mix) {
     if (!CanHost(shape, state, c.request, true)) sum += c.weight;
   }
-  return sum * static_cast<double>(state.cpu_milli);
+  return sum * static_cast<double>(std::max<int64_t>(0, state.cpu_milli));
 }
 
 }  // namespace berth

@@ -17,6 +17,9 @@ struct ResolvedMixClass {
 };
 std::vector<ResolvedMixClass> ResolveMix(const ClusterState& view, const PodMix& mix);
 
+// Free GPU milli of the devices; one that is overloaded by pods that an orchestrator reported counts as used up.
+int64_t IdleGpuMilli(const NodeState& state);
+
 // Whether a node in this state could host the class: cpu, devices, GPU model; memory only with `with_memory`.
 bool CanHost(const Shape& shape, const NodeState& state, const ResolvedRequest& request, bool with_memory);
 

@@ -10,6 +10,9 @@ namespace berth {
 namespace {
 
 constexpr int kMaxHidden = 256;
+// Keeps every value finite in float32: |mlp| <= 256 x 256 x 32 x limit^3 x 1e8, the last being more than any feature of a
+// node within the limits of cluster/node.h.
+constexpr float kMaxWeight = 1e6f;
 
 // out = relu(w x + b), w [rows, columns].
 void Layer(const std::vector<float>& w, const std::vector<float>& b, const float* x, size_t columns, float* out) {
@@ -55,7 +58,9 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
   const auto check = [](std::string_view name, const std::vector<float>& values, size_t size) -> absl::Status {
     if (values.size() != size) return InvalidField(fmt::format("tensor {}", name), fmt::format("{} values", values.size()), fmt::format("{} values", size));
     for (size_t i = 0; i < size; ++i) {
-      if (!std::isfinite(values[i])) return InvalidField(fmt::format("tensor {}[{}]", name, i), fmt::format("{}", values[i]), "a finite number");
+      if (!(std::abs(values[i]) <= kMaxWeight)) {
+        return InvalidField(fmt::format("tensor {}[{}]", name, i), fmt::format("{}", values[i]), fmt::format("a number from {} to {}", -kMaxWeight, kMaxWeight));
+      }
     }
     return absl::OkStatus();
   };

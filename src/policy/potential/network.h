@@ -21,11 +21,13 @@ struct NetworkWeights {
   std::vector<float> w3;            // [hidden]; there is no last bias: a constant changes no decision
 };
 
-// Errors: INVALID_ARGUMENT a size that does not fit, or a value that is not finite, named.
+// Weights that pass give finite values on every node that cluster/node.h accepts. Errors: INVALID_ARGUMENT, named: a size
+// that does not fit, hidden above 256, a value beyond +-1e6 or not finite.
 absl::Status ValidateWeights(const NetworkWeights& weights);
 
-// Zero but for the linear part. The first equals MakeStrandingPotential; the second is where training with departures
-// starts: fragment, and a bonus for nodes whose devices are all free.
+// Zero but for the linear part. The first equals MakeStrandingPotential on clusters with GPUs (without, the hand potential is
+// another: see potential.h); the second is where training with departures can start: fragment, and a bonus for nodes whose
+// devices are all free.
 NetworkWeights StrandingWeights();
 NetworkWeights KeepEmptyWeights();
 
@@ -33,7 +35,7 @@ NetworkWeights KeepEmptyWeights();
 float MlpForward(const NetworkWeights& weights, const Features& x);
 double NetworkValue(const NetworkWeights& weights, const Features& x);
 
-// `typical`: typical pods with their memory. The weights must be valid.
+// `typical`: typical pods with their memory. Requires valid weights.
 std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical);
 
 }  // namespace berth

@@ -78,9 +78,9 @@ class StrandingPotential : public Potential {
 
   double Value(const Shape& shape, const NodeState& state) override {
     if (!has_gpus_) return CpuFragment(shape, state, mix_) / 1000;
-    const double idle = static_cast<double>(state.free_gpu_milli()) / 1000;
-    const double cpu = static_cast<double>(state.cpu_milli) / 1000;
-    const double gib = static_cast<double>(state.mem_bytes) / static_cast<double>(int64_t{1} << 30);
+    const double idle = static_cast<double>(IdleGpuMilli(state)) / 1000;
+    const double cpu = std::max(0.0, static_cast<double>(state.cpu_milli) / 1000);
+    const double gib = std::max(0.0, static_cast<double>(state.mem_bytes) / static_cast<double>(int64_t{1} << 30));
     double fragment = 0, least = idle, squares = 0;
     for (const ResolvedMixClass& c : mix_) {
       const double f = static_cast<double>(ClassFragment(shape, state, c.request, true)) / 1000;
@@ -88,7 +88,7 @@ class StrandingPotential : public Potential {
       if (c.request.gpu_count == 1 && c.weight >= kCommonShare) least = std::min(least, f);
     }
     for (size_t i = 0; i < state.device_count; ++i) {
-      const double g = static_cast<double>(state.gpu_milli[i]) / 1000;
+      const double g = std::max(0.0, static_cast<double>(state.gpu_milli[i]) / 1000);
       squares += g * g;
     }
     const auto plus = [](double x) { return std::max(0.0, x); };
