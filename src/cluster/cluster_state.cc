@@ -11,7 +11,6 @@ namespace berth {
 namespace {
 
 constexpr uint32_t kMaxRank = 1u << 26;
-constexpr size_t kMaxModels = 64;
 constexpr double kWeightFloor = 0.1;  // of the configured weight, while a node ramps up (envoyproxy/envoy#19526)
 
 // Whether a node may refuse pods that ask for nothing special.
@@ -340,6 +339,17 @@ absl::Status ClusterState::RemoveNode(NodeId id) {
   attribute_version_ = uids_.Take();
   ++generation_;
   return absl::OkStatus();
+}
+
+void ClusterState::KeyBy(const KeyFields& fields) {
+  for (uint32_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].is_present) Leave(NodeId(i));
+  }
+  options_.key_fields = fields;
+  for (uint32_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].is_present) Enter(NodeId(i));
+  }
+  ++generation_;
 }
 
 std::optional<NodeId> ClusterState::FindNode(std::string_view name) const {

@@ -10,6 +10,7 @@
 #ifndef BERTH_CLUSTER_CLUSTER_STATE_H_
 #define BERTH_CLUSTER_CLUSTER_STATE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -118,6 +119,10 @@ class ClusterState {
   // Adds a response-time sample to the node's smoothed value.
   void ReportResponse(NodeId node, double response_us);
   void set_now_us(int64_t now_us) { now_us_ = now_us; }
+  // Raises the generation to `at_least`, for changes that a ledger on top counts too.
+  void AdvanceGeneration(Generation at_least) { generation_ = std::max(generation_, at_least); }
+  // Keys classes by other fields from now on. Cost: O(nodes).
+  void KeyBy(const KeyFields& fields);
 
   // --- Reading ---------------------------------------------------------------------------------------------------
   Generation generation() const { return generation_; }
@@ -173,6 +178,9 @@ class ClusterState {
   int64_t used_mem_bytes() const { return used_mem_bytes_; }
   size_t active_nodes() const { return active_nodes_; }   // nodes with a pod
   int64_t pod_count() const { return pod_count_; }
+  static constexpr size_t kMaxModels = 64;
+  std::span<const std::string> gpu_models() const { return models_; }
+  std::span<const std::string> extended_names() const { return extended_names_; }
   std::string_view gpu_model_name(int32_t model) const;
   int32_t FindGpuModel(std::string_view name) const;       // -1 when no node ever had it
   uint32_t FindPlace(std::string_view name) const;         // index of a zone or rack name; unknown: an index no node has
