@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -280,6 +281,26 @@ TEST_F(ModelDir, AWrittenModelLoadsAndDecidesAsItDid) {
   EXPECT_EQ(WriteModelDir(root_.string(), content_).status().code(), absl::StatusCode::kAlreadyExists);
 }
 
+// A change of features, of a tie rule or of the arithmetic would make the models that ship useless: it is seen here.
+TEST(ShippedModels, LoadAndGiveTheirGoldenAnswers) {
+  const char* const source = std::getenv("BERTH_SOURCE_DIR");
+  const fs::path root = fs::path(source == nullptr ? "." : source) / "models";
+  if (!fs::is_directory(root)) GTEST_SKIP() << "SKIPPED: no models in this tree";
+  int loaded = 0;
+  for (const auto& model : fs::directory_iterator(root)) {
+    if (!model.is_directory() || model.path().filename().string().starts_with('.')) continue;
+    for (const auto& version : fs::directory_iterator(model.path())) {
+      if (version.path().filename().string().starts_with('.')) continue;
+      const auto policy = LoadModelDir(version.path().string());
+      ASSERT_TRUE(policy.ok()) << version.path() << ": " << policy.status();
+      EXPECT_EQ((*policy)->info().name, model.path().filename().string());
+      EXPECT_EQ((*policy)->info().version, version.path().filename().string());
+      ++loaded;
+    }
+  }
+  if (loaded == 0) GTEST_SKIP() << "SKIPPED: no models in this tree";
+}
+
 // Trap T29: (a) another number of features, (b) a file cut by one byte, (c) the right size but another feature list.
 TEST_F(ModelDir, AModelForOtherInputsIsRefusedWithItsCause) {
   EditManifest([](nlohmann::json& m) { m["features"].erase(0); });
@@ -370,6 +391,9 @@ TEST_F(ModelDir, WhatCouldNotBeLoadedIsNotWritten) {
   EXPECT_THAT(message([](ModelContent* c) { c->mix[1].weight = -1; }), HasSubstr("weight"));
   EXPECT_THAT(message([](ModelContent* c) { c->mix[1].request.gpu_milli = 1001; }), HasSubstr("gpu_milli"));
   EXPECT_THAT(message([](ModelContent* c) { c->metrics_json = "{"; }), HasSubstr("metrics"));
+  // Seen by nothing but the reader that tries the model before it is published.
+  EXPECT_THAT(message([](ModelContent* c) { c->metrics_json = std::string(40, '[') + std::string(40, ']'); }), HasSubstr("32 levels"));
+  EXPECT_THAT(message([](ModelContent* c) { c->trained_on_json = nlohmann::json(std::string(17 << 20, 'x')).dump(); }), HasSubstr("16777216 bytes"));
 }
 
 // Taints, labels and extended resources are not kept; they once made golden answers that the reader could not repeat.

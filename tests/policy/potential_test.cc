@@ -1,3 +1,5 @@
+#include "policy/potential/potential.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +16,6 @@
 #include "cluster/cluster_state.h"
 #include "policy/potential/features.h"
 #include "policy/potential/network.h"
-#include "policy/potential/potential.h"
 
 namespace berth {
 namespace {
@@ -79,8 +80,8 @@ TEST(Features, AreWhatTheFormulasSay) {
   ASSERT_TRUE(state.AddNode(MakeNode("n", 32000, 256, 4)).ok());
   ASSERT_TRUE(state.Place(state.Resolve(Request(8000, 96, 1, 1000)), NodeId(0), 0b0001).ok());
   ASSERT_TRUE(state.Place(state.Resolve(Request(8000, 96, 1, 500)), NodeId(0), 0b0010).ok());
-  // Fragments: no GPU wanted 2.5; half a device 0 (fits each of 0.5, 1, 1); a whole device 0.5; three devices 2.5, and so
-  // is a pod of 20 vCPU.
+  // Fragments: no GPU wanted 2.5; half a device 0 (fits each of 0.5, 1, 1); a whole device 0.5; three devices 2.5, and
+  // so is a pod of 20 vCPU.
   const PodMix mix = {{Request(1000, 1), 0.5},
                       {Request(1000, 1, 1, 500), 0.2},
                       {Request(1000, 1, 1, 1000), 0.15},
@@ -90,41 +91,56 @@ TEST(Features, AreWhatTheFormulasSay) {
   extractor.Reset(state);
   Features x;
   extractor.Compute(state.shapes()[0], StateAt(state, NodeId(0)), &x);
-  const std::pair<std::string_view, double> want[] = {
-      {"fragment", 0.5 * 2.5 + 0.15 * 0.5 + 0.1 * 2.5 + 0.05 * 2.5},
-      {"sqrt_idle", std::sqrt(2.5)},
-      {"sum_g2", 2.25 / 8},
-      {"no_cpu_8", 0.5 / 4},
-      {"surplus_cpu_16", 0},
-      {"surplus_mem_64", 0},
-      {"dead", 0},
-      {"idle", 2.5 / 8},
-      {"has_full", 1},
-      {"full", 2.0 / 8},
-      {"cpu_ratio_12", (2.5 - 16.0 / 12) / 8},
-      {"sqrt_cpu", 0.4},
-      {"mem_ratio_48", (2.5 - 64.0 / 48) / 8},
-      {"no_cpu_12", (2.5 - 16.0 / 12) / 4},
-      {"no_cpu_16", 1.5 / 4},
-      {"no_mem_32", 0.5 / 4},
-      {"no_mem_48", (2.5 - 64.0 / 48) / 4},
-      {"sqrt_mem", 0.4},
-      {"has_partly_used", 1},
-      {"full_share_2", 0.25},
-      {"all_full", 0},
-      {"full_4", 0},
-      {"partly_used", 1.0 / 8},
-      {"full_2", 1},
-      {"dead_all", 0},
-      {"is_empty", 0},
-      {"cpu_share", 0.5},
-      {"mem_share", 0.25},
-      {"cpu_fragment", 0.5 * 0.15},
-      {"mem_fragment", 0.25 * 0.15},
-      {"cpu_share_2", 0.25},
-      {"share_gap", 0.25}};
+  const std::pair<std::string_view, double> want[] = {{"fragment", 0.5 * 2.5 + 0.15 * 0.5 + 0.1 * 2.5 + 0.05 * 2.5},
+                                                      {"sqrt_idle", std::sqrt(2.5)},
+                                                      {"sum_g2", 2.25 / 8},
+                                                      {"no_cpu_8", 0.5 / 4},
+                                                      {"surplus_cpu_16", 0},
+                                                      {"surplus_mem_64", 0},
+                                                      {"dead", 0},
+                                                      {"idle", 2.5 / 8},
+                                                      {"has_full", 1},
+                                                      {"full", 2.0 / 8},
+                                                      {"cpu_ratio_12", (2.5 - 16.0 / 12) / 8},
+                                                      {"sqrt_cpu", 0.4},
+                                                      {"mem_ratio_48", (2.5 - 64.0 / 48) / 8},
+                                                      {"no_cpu_12", (2.5 - 16.0 / 12) / 4},
+                                                      {"no_cpu_16", 1.5 / 4},
+                                                      {"no_mem_32", 0.5 / 4},
+                                                      {"no_mem_48", (2.5 - 64.0 / 48) / 4},
+                                                      {"sqrt_mem", 0.4},
+                                                      {"has_partly_used", 1},
+                                                      {"full_share_2", 0.25},
+                                                      {"all_full", 0},
+                                                      {"full_4", 0},
+                                                      {"partly_used", 1.0 / 8},
+                                                      {"full_2", 1},
+                                                      {"dead_all", 0},
+                                                      {"is_empty", 0},
+                                                      {"cpu_share", 0.5},
+                                                      {"mem_share", 0.25},
+                                                      {"cpu_fragment", 0.5 * 0.15},
+                                                      {"mem_fragment", 0.25 * 0.15},
+                                                      {"cpu_share_2", 0.25},
+                                                      {"share_gap", 0.25}};
   ASSERT_EQ(std::size(want), static_cast<size_t>(kFeatureCount));
   for (const auto& [name, value] : want) EXPECT_FLOAT_EQ(At(x, name), static_cast<float>(value)) << name;
+}
+
+TEST(Features, CountsOfFreeDevicesHaveTheirThresholds) {
+  for (int devices = 0; devices <= 5; ++devices) {
+    ClusterState state;
+    ASSERT_TRUE(state.AddNode(MakeNode("n", 8000, 32, devices)).ok());
+    FeatureExtractor extractor({{Request(1000, 1), 1}});
+    extractor.Reset(state);
+    Features x;
+    extractor.Compute(state.shapes()[0], StateAt(state, NodeId(0)), &x);
+    EXPECT_EQ(At(x, "has_full"), devices >= 1) << devices;
+    EXPECT_EQ(At(x, "full_2"), devices >= 2) << devices;
+    EXPECT_EQ(At(x, "full_4"), devices >= 4) << devices;
+    EXPECT_EQ(At(x, "all_full"), devices >= 1) << devices;
+    EXPECT_EQ(At(x, "full_share_2"), devices >= 1) << devices;
+  }
 }
 
 TEST(Features, SurplusAndDeadCapacityAreSeen) {
@@ -208,7 +224,8 @@ TEST(Network, BadWeightsAreErrorsThatNameTheTensor) {
   EXPECT_THAT(message([](NetworkWeights* w) { w->w3[3] = -1.1e6f; }), HasSubstr("w3[3]"));
 }
 
-// Against the definition in double, element by element: layout [out, in], ReLU after both hidden layers, none after the last.
+// Against the definition in double, element by element: layout [out, in], ReLU after both hidden layers, none after the
+// last.
 TEST(Network, ForwardPassIsTheDefinition) {
   Rng rng(9);
   for (int hidden : {1, 2, 7, 32}) {
@@ -244,8 +261,10 @@ TEST(Network, KeepEmptyStartPrefersANodeInUseToAnEmptyOne) {
   for (const char* name : {"empty", "used"}) ASSERT_TRUE(state.AddNode(MakeNode(name, 96000, 768, 8)).ok());
   const ResolvedRequest one = state.Resolve(Request(4000, 16, 1, 1000));
   ASSERT_TRUE(state.Place(one, NodeId(1), 0b1).ok());
-  const PodMix mix = {{Request(4000, 16, 1, 1000), 0.8}, {Request(32000, 128, 8, 1000), 0.2}};
-  const auto scorer = MakePotentialScorer(MakeNetworkPotential(std::make_shared<NetworkWeights>(KeepEmptyWeights()), mix));
+  // A mix of which everything fits on both, so that fragments say nothing and the bonus for the empty node decides.
+  const PodMix mix = {{Request(4000, 16, 1, 1000), 1}};
+  const auto scorer =
+      MakePotentialScorer(MakeNetworkPotential(std::make_shared<NetworkWeights>(KeepEmptyWeights()), mix));
   scorer->Reset(state, {state.options().mem_grain_bytes, {}, true});
   const auto score = [&](uint32_t node) {
     const NodeState& s = StateAt(state, NodeId(node));
@@ -254,8 +273,8 @@ TEST(Network, KeepEmptyStartPrefersANodeInUseToAnEmptyOne) {
   EXPECT_GT(score(1), score(0));
 }
 
-// The engine's score is the best of Phi(before) - Phi(after) over every device that the pod fits on, and its device is one
-// that attains it; memoised values change nothing.
+// The engine's score is the best of Phi(before) - Phi(after) over every device that the pod fits on, and its device is
+// one that attains it; memoised values change nothing.
 TEST(PotentialScorer, EqualsBruteForceOverDevices) {
   ClusterState state;
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(state.AddNode(MakeNode("n" + std::to_string(i), 64000, 256, 2 * i)).ok());

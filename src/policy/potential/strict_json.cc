@@ -12,7 +12,7 @@ namespace berth {
 using nlohmann::json;
 
 absl::StatusOr<json> ParseStrictJson(std::string_view field, std::string_view text, int max_depth) {
-  std::vector<std::set<std::string>> keys;   // of the objects that are open
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
   std::optional<std::string> duplicate;
   bool is_deep = false;
   const auto callback = [&](int depth, json::parse_event_t event, json& parsed) {

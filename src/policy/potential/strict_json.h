@@ -10,8 +10,9 @@
 
 namespace berth {
 
-// Errors, `field` in front: INVALID_ARGUMENT text that is no JSON object from its first byte to its last (a byte order mark
-// and broken UTF-8 included), more than `max_depth` levels, the same key twice in one object. Thread-safe; cost O(text).
+// Errors, `field` in front: INVALID_ARGUMENT text that is no JSON object from its first byte to its last (a byte order
+// mark and broken UTF-8 included), more than `max_depth` levels, the same key twice in one object. Thread-safe; cost
+// O(text).
 absl::StatusOr<nlohmann::json> ParseStrictJson(std::string_view field, std::string_view text, int max_depth);
 
 // Errors: INVALID_ARGUMENT a text inside that is no UTF-8. `indent` -1 = one line.
