@@ -1,11 +1,13 @@
 #include "cli/compose.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/status.h"
-#include "env/node_mdp/node_mdp.h"
+#include "env/node_mdp/index_policy.h"
 #include "fmt/format.h"
 #include "policy/potential/model_dir.h"
+#include "policy/potential/table_file.h"
 
 namespace berth::cli {
 namespace {
@@ -14,7 +16,7 @@ PolicyContext ContextOf(const Workload& workload) {
   PolicyContext context;
   context.mix = MixOf(workload);
   context.resolve = [&workload](std::string_view name, const PolicyContext&) -> absl::StatusOr<std::shared_ptr<const Policy>> {
-    if (name == "index") return MakeIndexPolicy(workload, NodeMdpOptions());
+    if (name == "index") return MakeIndexPolicy(workload, IndexOptions());
     return nullptr;
   };
   return context;
@@ -50,6 +52,10 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
                                                             const Workload& workload) {
   if (name.empty() == model_dir.empty()) {
     return absl::InvalidArgumentError("give either a policy by name or a model directory");
+  }
+  if (std::error_code error; std::filesystem::is_regular_file(model_dir, error)) {
+    BERTH_ASSIGN_OR_RETURN(TableFile file, LoadTableFile(model_dir));
+    return MakeTablePolicy(std::move(file.tables));
   }
   if (!model_dir.empty()) return LoadModelDir(model_dir);
   return MakePolicy(name, ContextOf(workload));

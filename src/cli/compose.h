@@ -17,7 +17,7 @@ namespace berth::cli {
 absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, const std::vector<std::string>& model_dirs,
                                         const Workload& workload);
 
-// One policy, by name or from a model directory (exactly one of the two is not empty).
+// One policy, by name or from a model directory or a file of value tables (exactly one of the two is not empty).
 absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& name, const std::string& model_dir,
                                                             const Workload& workload);
 

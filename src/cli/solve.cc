@@ -1,55 +1,238 @@
-// `berth solve`: value iteration on the per-node MDP of a workload.
+// `berth solve`: value iteration on the per-node decision process of a workload.
+#include <algorithm>
 #include <memory>
+#include <numeric>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/quantity.h"
 #include "base/status.h"
 #include "cli/verbs.h"
-#include "env/node_mdp/node_mdp.h"
-#include "evaluate/report.h"
+#include "env/node_mdp/index_policy.h"
 #include "fmt/format.h"
+#include "policy/potential/table_file.h"
 
 namespace berth::cli {
 namespace {
 
 struct Flags {
   std::string workload = "vm-like";
-  NodeMdpOptions options;
+  int64_t nodes = 0;
+  double load = NodeMdpOptions().design_load;
+  double m = 0;
+  double tolerance = NodeMdpOptions().gain_tolerance;
+  int32_t max_states = NodeMdpOptions().max_states;
+  std::string out;
   bool json = false;
 };
 
-absl::Status Run(const Flags& flags) {
-  BERTH_ASSIGN_OR_RETURN(const Workload workload, LoadWorkloadByNameOrFile(flags.workload));
-  const int64_t start = Clock::Real().MonotonicMicros();
-  BERTH_ASSIGN_OR_RETURN(const auto solutions, SolveNodeMdps(workload, flags.options));
-  const double seconds = static_cast<double>(Clock::Real().MonotonicMicros() - start) / 1e6;
-  nlohmann::json shapes = nlohmann::json::array();
-  for (const NodeMdpSolution& s : solutions) {
-    nlohmann::json classes = nlohmann::json::array();
-    Table table{fmt::format("node {}: {} x {} states (cpu x memory), {} sweeps, gain {:.4f} vCPU within [{:.4f}, {:.4f}]", s.shape, s.table.cpu_levels, s.table.mem_levels, s.sweeps,
-                            s.gain, s.gain_lower, s.gain_upper),
-                {"class", "price, share of its reward", "taken / fair share"}, {}};
-    for (size_t k = 0; k < workload.pod_classes.size(); ++k) {
-      classes.push_back({{"class", workload.pod_classes[k].name}, {"price_ratio", s.prices[k]}, {"accepted_over_fair_ratio", s.accepted_share[k]}});
-      table.rows.push_back({workload.pod_classes[k].name, fmt::format("{:.4f}", s.prices[k]), fmt::format("{:.4f}", s.accepted_share[k])});
-    }
-    shapes.push_back({{"shape", s.shape}, {"states", s.table.value.size()}, {"cpu_levels", s.table.cpu_levels}, {"mem_levels", s.table.mem_levels},
-                      {"cpu_unit_milli", s.table.cpu_unit_milli}, {"mem_unit_bytes", s.table.mem_unit_bytes}, {"cpu_rounding_percent", s.cpu_rounding_percent},
-                      {"mem_rounding_percent", s.mem_rounding_percent}, {"gain_vcpu", s.gain}, {"gain_lower_vcpu", s.gain_lower}, {"gain_upper_vcpu", s.gain_upper},
-                      {"certified_error_vcpu", (s.gain_upper - s.gain_lower) / 2}, {"sweeps", s.sweeps}, {"classes", classes}});
-    if (!flags.json) fmt::print("{}", TextTable(table));
+// A state that a class may be put on, and what that changes.
+struct Ranked {
+  int64_t used_cpu_milli = 0, used_mem_bytes = 0;
+  double change = 0;  // h(after) - h(before)
+};
+
+// All states of a shape with room for the pod, best first.
+std::vector<Ranked> Rank(const NodeMdpShape& shape, const PodRequest& request) {
+  std::vector<Ranked> ranked;
+  const ValueTable& t = shape.table;
+  for (int32_t cell : shape.state_cells) {
+    Ranked r{cell / t.mem_levels * t.cpu_unit_milli, cell % t.mem_levels * t.mem_unit_bytes, 0};
+    if (r.used_cpu_milli + request.cpu_milli > t.cpu_milli || r.used_mem_bytes + request.mem_bytes > t.mem_bytes)
+      continue;
+    const auto cpu = static_cast<double>(r.used_cpu_milli), mem = static_cast<double>(r.used_mem_bytes);
+    r.change = t.At(cpu + static_cast<double>(request.cpu_milli), mem + static_cast<double>(request.mem_bytes)) -
+               t.At(cpu, mem);
+    ranked.push_back(r);
   }
-  if (flags.json) fmt::print("{}\n", nlohmann::json{{"workload", workload.name}, {"m", flags.options.m}, {"design_load_ratio", flags.options.design_load}, {"shapes", shapes}, {"seconds_s", seconds}}.dump(1));
+  std::stable_sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) { return a.change > b.change; });
+  return ranked;
+}
+
+nlohmann::json ToJson(const Ranked& r) {
+  return {{"used_cpu_milli", r.used_cpu_milli}, {"used_mem_bytes", r.used_mem_bytes}, {"value_change", r.change}};
+}
+
+nlohmann::json ClassJson(const Workload& workload, const NodeMdpSolution& mdp, const NodeMdpClass& c) {
+  constexpr size_t kShown = 3;
+  const PodClass& pod = workload.pod_classes[c.pod_class];
+  nlohmann::json json{{"name", pod.name},
+                      {"cpu_milli", pod.request.cpu_milli},
+                      {"mem_bytes", pod.request.mem_bytes},
+                      {"mean_life_s", pod.lifetime.mean_s},
+                      {"fair_share_per_h", c.fair_per_h},
+                      {"demand_h", c.demand},
+                      {"price_h", c.price},
+                      {"price_ratio", c.price / c.demand},
+                      {"taken_ratio", c.taken_share},
+                      {"ranking", nlohmann::json::array()}};
+  for (const NodeMdpShape& shape : mdp.shapes) {
+    const std::vector<Ranked> ranked = Rank(shape, pod.request);
+    nlohmann::json entry{{"shape", shape.name}, {"states", ranked.size()}, {"best", nlohmann::json::array()}};
+    for (size_t i = 0; i < std::min(kShown, ranked.size()); ++i) entry["best"].push_back(ToJson(ranked[i]));
+    if (!ranked.empty()) entry["worst"] = ToJson(ranked.back());
+    json["ranking"].push_back(std::move(entry));
+  }
+  return json;
+}
+
+nlohmann::json SolutionJson(const Workload& workload, const IndexSolution& solution, double seconds) {
+  const NodeMdpSolution& mdp = solution.mdp;
+  nlohmann::json json{{"workload", workload.name},
+                      {"nodes", workload.node_count()},
+                      {"design_load_ratio", mdp.design_load},
+                      {"m", mdp.m},
+                      {"demand_unit", mdp.resource == LoadResource::kMemory ? "GiB hours" : "vCPU hours"},
+                      {"taken_ratio_lower", mdp.share_lower},
+                      {"taken_ratio_upper", mdp.share_upper},
+                      {"price_gap_ratio", mdp.price_gap},
+                      {"is_price_converged", mdp.is_price_converged},
+                      {"price_steps", mdp.price_steps},
+                      {"sweeps", mdp.sweeps},
+                      {"solve_s", seconds},
+                      {"classes", nlohmann::json::array()},
+                      {"shapes", nlohmann::json::array()},
+                      {"trials", nlohmann::json::array()}};
+  for (const NodeMdpClass& c : mdp.classes) json["classes"].push_back(ClassJson(workload, mdp, c));
+  for (const NodeMdpShape& s : mdp.shapes) {
+    json["shapes"].push_back({{"name", s.name},
+                              {"nodes", s.nodes},
+                              {"states", s.state_cells.size()},
+                              {"cpu_unit_milli", s.table.cpu_unit_milli},
+                              {"mem_unit_bytes", s.table.mem_unit_bytes},
+                              {"cpu_levels", s.table.cpu_levels},
+                              {"mem_levels", s.table.mem_levels},
+                              {"cpu_rounding_percent", s.cpu_rounding_percent},
+                              {"mem_rounding_percent", s.mem_rounding_percent},
+                              {"cpu_capacity_lost_percent", s.cpu_capacity_percent},
+                              {"mem_capacity_lost_percent", s.mem_capacity_percent},
+                              {"gain_per_h", s.gain},
+                              {"gain_lower_per_h", s.gain_lower},
+                              {"gain_upper_per_h", s.gain_upper}});
+  }
+  for (const IndexTrial& t : solution.trials) {
+    nlohmann::json trial{{"rejected_percent", t.rejected_percent}};
+    if (t.m > 0)
+      trial["m"] = t.m;
+    else
+      trial["policy"] = "best-fit";
+    json["trials"].push_back(std::move(trial));
+  }
+  return json;
+}
+
+std::string Amounts(const nlohmann::json& ranked) {
+  return fmt::format("{} cpu {}", FormatCpuMilli(ranked["used_cpu_milli"].get<int64_t>()),
+                     FormatBytes(ranked["used_mem_bytes"].get<int64_t>()));
+}
+
+void Print(const nlohmann::json& json) {
+  fmt::print("{}: {} nodes, design load {}, m = {} ({})\n", json["workload"].get<std::string>(),
+             json["nodes"].get<int64_t>(), json["design_load_ratio"].get<double>(), json["m"].get<double>(),
+             json["trials"].empty() ? "given" : "chosen by simulation");
+  for (const auto& t : json["trials"]) {
+    fmt::print("  {:<10} rejected {:.3f} % of the {} of the training runs\n",
+               t.contains("m") ? fmt::format("m = {}", t["m"].get<double>()) : "best-fit",
+               fmt::join(t["rejected_percent"].get<std::vector<double>>(), " %, "),
+               json["demand_unit"].get<std::string>());
+  }
+  fmt::print("\n{:<20} {:>8} {:>14} {:>7} {:>11} {:>11} {:>22}\n", "shape", "states", "unit", "levels", "rounding, %",
+             "lost, %", "gain per h");
+  for (const auto& s : json["shapes"]) {
+    fmt::print(
+        "{:<20} {:>8} {:>14} {:>7} {:>11} {:>11} {:>11.4f} ± {:.1e}\n", s["name"].get<std::string>(),
+        s["states"].get<int64_t>(),
+        FormatCpuMilli(s["cpu_unit_milli"].get<int64_t>()) + " " + FormatBytes(s["mem_unit_bytes"].get<int64_t>()),
+        fmt::format("{}x{}", s["cpu_levels"].get<int>(), s["mem_levels"].get<int>()),
+        fmt::format("{:.2f} {:.2f}", s["cpu_rounding_percent"].get<double>(), s["mem_rounding_percent"].get<double>()),
+        fmt::format("{:.2f} {:.2f}", s["cpu_capacity_lost_percent"].get<double>(),
+                    s["mem_capacity_lost_percent"].get<double>()),
+        s["gain_per_h"].get<double>(), (s["gain_upper_per_h"].get<double>() - s["gain_lower_per_h"].get<double>()) / 2);
+  }
+  fmt::print("\n{:<16} {:>10} {:>10} {:>12} {:>12}   {}\n", "class", "demand, h", "price, h", "price/demand",
+             "taken/fair", "best where in use is ... worst");
+  for (const auto& c : json["classes"]) {
+    std::string where;
+    for (const auto& r : c["ranking"]) {
+      if (r["best"].empty()) continue;
+      where += fmt::format("{}{} ({:.2f}) ... {} ({:.2f})", where.empty() ? "" : "; ", Amounts(r["best"][0]),
+                           r["best"][0]["value_change"].get<double>(), Amounts(r["worst"]),
+                           r["worst"]["value_change"].get<double>());
+    }
+    fmt::print("{:<16} {:>10.3f} {:>10.3f} {:>12.3f} {:>12.3f}   {}\n", c["name"].get<std::string>(),
+               c["demand_h"].get<double>(), c["price_h"].get<double>(), c["price_ratio"].get<double>(),
+               c["taken_ratio"].get<double>(), where);
+  }
+  fmt::print(
+      "\nof every class {:.4f} of the fair share is taken, no policy takes more than {:.4f}; {} price steps, {} "
+      "sweeps, {:.2f} s\n",
+      json["taken_ratio_lower"].get<double>(), json["taken_ratio_upper"].get<double>(), json["price_steps"].get<int>(),
+      json["sweeps"].get<int64_t>(), json["solve_s"].get<double>());
+}
+
+// In the training runs; true where there were none.
+bool BeatsBestFit(const IndexSolution& solution) {
+  const auto sum = [](const IndexTrial& t) {
+    return std::accumulate(t.rejected_percent.begin(), t.rejected_percent.end(), 0.0);
+  };
+  return solution.trials.size() < 2 ||
+         std::any_of(solution.trials.begin() + 1, solution.trials.end(),
+                     [&](const IndexTrial& t) { return sum(t) <= sum(solution.trials[0]); });
+}
+
+absl::Status Run(const Flags& flags) {
+  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(flags.workload));
+  if (flags.nodes != 0) {
+    BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, flags.nodes));
+  }
+  IndexOptions options;
+  options.mdp.design_load = flags.load;
+  options.mdp.max_states = flags.max_states;
+  options.mdp.gain_tolerance = flags.tolerance;
+  options.chooses_m = flags.m == 0;
+  if (flags.m != 0) options.mdp.m = flags.m;
+  const int64_t start_us = Clock::Real().MonotonicMicros();
+  BERTH_ASSIGN_OR_RETURN(const IndexSolution solution, SolveIndex(workload, options));
+  const double seconds = static_cast<double>(Clock::Real().MonotonicMicros() - start_us) / 1e6;
+  if (!solution.mdp.is_price_converged) {
+    LogWarning("prices did not settle: the gap is {:.4f} after {} steps", solution.mdp.price_gap,
+               solution.mdp.price_steps);
+  }
+  if (!BeatsBestFit(solution)) {
+    LogWarning("best-fit rejected less than every m in the training runs: prefer it for this workload");
+  }
+  if (!flags.out.empty()) {
+    BERTH_RETURN_IF_ERROR(
+        WriteTableFile(flags.out, {workload.name, solution.mdp.m, solution.mdp.design_load, TablesOf(solution.mdp)}));
+    LogInfo("wrote the tables to {}; use them with --model", flags.out);
+  }
+  const nlohmann::json json = SolutionJson(workload, solution, seconds);
+  if (flags.json)
+    fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  else
+    Print(json);
   return absl::OkStatus();
 }
 
 const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* verb = app.add_subcommand("solve", "Value iteration on the per-node MDP of a workload at Lagrangian prices; prints the certified error of the gain");
-  verb->footer("The policy `index` places by the table that this makes.\nExample:\n  berth solve --workload vm-like --json");
-  verb->add_option("--workload", flags->workload, "a built-in workload or a file, without GPUs")->capture_default_str();
-  verb->add_option("--m", flags->options.m, "nodes that compete for a pod")->check(CLI::Range(1.0, 100.0))->capture_default_str();
-  verb->add_option("--design-load", flags->options.design_load, "offered load that the prices are made for")->check(CLI::Range(0.001, 10.0))->capture_default_str();
-  verb->add_option("--price-steps", flags->options.price_steps, "steps of the price search")->check(CLI::Range(1, 100'000))->capture_default_str();
+  CLI::App* verb = app.add_subcommand("solve",
+                                      "Value iteration on the decision process of one node: prices, certified gain, "
+                                      "and the table of the policy `index`");
+  verb->footer(
+      "Example:\n  berth solve --workload vm-like --json\n  berth solve --workload vm-like --out vm-like.table.json\n"
+      "  berth evaluate --workload vm-like --policies best-fit --model vm-like.table.json");
+  verb->add_option("--workload", flags->workload, "a built-in workload or a file in Berth's format, without GPUs")
+      ->capture_default_str();
+  verb->add_option("--nodes", flags->nodes, "scale the workload to this many nodes; 0 = as it is")
+      ->capture_default_str();
+  verb->add_option("--load", flags->load, "offered load that prices are made for")->capture_default_str();
+  verb->add_option("--m", flags->m, "nodes that compete for a pod; 0 = chosen by simulation")->capture_default_str();
+  verb->add_option("--tolerance", flags->tolerance, "certified half width of the gain, as a share of what is offered")
+      ->capture_default_str();
+  verb->add_option("--max-states", flags->max_states, "of one node shape; the grid is coarsened to it")
+      ->capture_default_str();
+  verb->add_option("--out", flags->out, "write the tables to this file");
   verb->add_flag("--json", flags->json, "for programs");
   verb->callback([flags, &result] { result.status = Run(*flags); });
 });

@@ -1,317 +1,374 @@
 #include "env/node_mdp/node_mdp.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <limits>
 
 #include "base/status.h"
+#include "env/node_mdp/node_grid.h"
+#include "env/node_mdp/node_model.h"
 #include "fmt/format.h"
-#include "mdp/event_model.h"
 #include "mdp/stationary.h"
 #include "mdp/value_iteration.h"
-#include "policy/class_policy.h"
 
 namespace berth {
 namespace {
 
-using mdp::StateIndex;
+constexpr int32_t kMostLevels = 1024;
+constexpr double kGib = 1024.0 * 1024 * 1024;
+// Steps of the logarithms of prices: min(kMostStep, kFirstStep / m) / sqrt(1 + kStepDecay i). What is taken turns the
+// more sharply with prices the greater m is.
+constexpr double kMostStep = 0.3, kFirstStep = 0.5, kStepDecay = 0.5;
 
-constexpr int64_t kStepSweeps = 120, kLastSweeps = 4000;
+// While prices move: tolerance of the gain as a share of the offer, and sweeps at most.
+constexpr double kStepTolerance = 1e-4;
+constexpr int64_t kStepSweeps = 60, kLastSweeps = 200'000;
+constexpr double kFlowTolerance = 1e-6;  // of stationary distributions
 
-// A class as one node sees it; sizes in grid units.
-struct Stream {
-  size_t pod_class = 0;
-  int32_t cpu = 0, mem = 0;
-  double offered_per_s = 0;   // m x fair share
-  double fair_per_s = 0;
-  double departure_per_s = 0; // of one pod
-  double reward = 0;          // vCPU x seconds
-  double price = 0;           // in units of reward
+absl::Status CheckRange(std::string_view field, double value, double low, double high) {
+  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
+  return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
+}
+
+absl::Status CheckOptions(const NodeMdpOptions& options) {
+  BERTH_RETURN_IF_ERROR(CheckRange("m", options.m, 1, 1000));
+  BERTH_RETURN_IF_ERROR(CheckRange("design load", options.design_load, 0.01, 10));
+  BERTH_RETURN_IF_ERROR(CheckRange("max_states", options.max_states, 16, 1'000'000));
+  BERTH_RETURN_IF_ERROR(CheckRange("price_steps", options.price_steps, 1, 100'000));
+  BERTH_RETURN_IF_ERROR(CheckRange("mix_rounds", options.mix_rounds, 1, 1000));
+  BERTH_RETURN_IF_ERROR(CheckRange("mix_tolerance", options.mix_tolerance, 0, 1));
+  BERTH_RETURN_IF_ERROR(CheckRange("price_tolerance", options.price_tolerance, 0, 1));
+  return CheckRange("gain_tolerance", options.gain_tolerance, 1e-12, 1);
+}
+
+absl::Status CheckWorkload(const Workload& workload) {
+  if (workload.node_count() == 0) return InvalidField("workload.nodes", "0", "1 or more");
+  for (const NodeGroup& group : workload.node_groups) {
+    if (group.node.gpu_count > 0) {
+      return InvalidField(fmt::format("gpu count of node {}", Quoted(group.node.name)),
+                          fmt::format("{}", group.node.gpu_count),
+                          "0; the per-node decision process knows cpu and memory");
+    }
+  }
+  for (const PodClass& c : workload.pod_classes) {
+    if (c.lifetime.kind == Lifetime::Kind::kUnlimited || !(c.lifetime.mean_s > 0)) {
+      return InvalidField(fmt::format("lifetime of pod {}", Quoted(c.name)), "unlimited",
+                          "a mean above 0; the per-node decision process needs departures");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Units of cpu and memory for a shape, so that the grid has at most max_states states.
+struct ShapeGrid {
+  GridUnit cpu, mem;
+  std::vector<GridClass> classes;
 };
 
-class NodeModel {
+std::vector<GridClass> SizesOn(const Workload& workload, const std::vector<NodeMdpClass>& classes, const GridUnit& cpu,
+                               const GridUnit& mem) {
+  std::vector<GridClass> sizes;
+  for (const NodeMdpClass& c : classes) {
+    const PodRequest& request = workload.pod_classes[c.pod_class].request;
+    sizes.push_back({cpu.Round(request.cpu_milli), mem.Round(request.mem_bytes)});
+  }
+  return sizes;
+}
+
+ShapeGrid GridFor(const Workload& workload, const std::vector<NodeMdpClass>& classes, const Node& node,
+                  int32_t max_states) {
+  std::vector<int64_t> cpu, mem;
+  std::vector<double> cpu_load, mem_load;
+  for (const NodeMdpClass& c : classes) {
+    const PodClass& pod = workload.pod_classes[c.pod_class];
+    const double running = pod.share * pod.lifetime.mean_s;
+    cpu.push_back(pod.request.cpu_milli);
+    mem.push_back(pod.request.mem_bytes);
+    cpu_load.push_back(running * static_cast<double>(pod.request.cpu_milli));
+    mem_load.push_back(running * static_cast<double>(pod.request.mem_bytes));
+  }
+  int32_t cpu_levels = kMostLevels, mem_levels = kMostLevels;
+  while (true) {
+    ShapeGrid grid;
+    grid.cpu = PickGridUnit(cpu, cpu_load, std::max<int64_t>(1, node.cpu_milli), cpu_levels);
+    grid.mem = PickGridUnit(mem, mem_load, std::max<int64_t>(1, node.mem_bytes), mem_levels);
+    grid.classes = SizesOn(workload, classes, grid.cpu, grid.mem);
+    const bool is_last = grid.cpu.levels <= 4 && grid.mem.levels <= 4;
+    if (is_last || NodeGrid(grid.cpu.levels, grid.mem.levels, grid.classes).num_states() <= max_states) return grid;
+    // The finer axis gets coarser.
+    if (grid.cpu.levels >= grid.mem.levels)
+      cpu_levels = std::max(4, grid.cpu.levels * 3 / 4);
+    else
+      mem_levels = std::max(4, grid.mem.levels * 3 / 4);
+  }
+}
+
+double DemandOf(const PodRequest& request, LoadResource resource) {
+  return resource == LoadResource::kMemory ? static_cast<double>(request.mem_bytes) / kGib
+                                           : static_cast<double>(request.cpu_milli) / 1000;
+}
+
+// The classes that some shape can take, with their demand and rate.
+absl::StatusOr<std::vector<NodeMdpClass>> ClassesOf(const Workload& workload, double design_load) {
+  const LoadResource resource = LoadResourceOf(workload);
+  const double rate_per_h = 3600 * ArrivalRatePerS(workload, design_load) / static_cast<double>(workload.node_count());
+  std::vector<NodeMdpClass> classes;
+  for (size_t k = 0; k < workload.pod_classes.size(); ++k) {
+    const PodClass& pod = workload.pod_classes[k];
+    const bool fits = std::any_of(workload.node_groups.begin(), workload.node_groups.end(), [&](const NodeGroup& g) {
+      return pod.request.cpu_milli <= g.node.cpu_milli && pod.request.mem_bytes <= g.node.mem_bytes &&
+             pod.request.gpu_count == 0;
+    });
+    NodeMdpClass c;
+    c.pod_class = k;
+    c.fair_per_h = rate_per_h * pod.share;
+    c.demand = c.price = DemandOf(pod.request, resource) * pod.lifetime.mean_s / 3600;
+    if (fits && c.fair_per_h > 0 && c.demand > 0) classes.push_back(c);
+  }
+  if (classes.empty()) return InvalidField("workload.pods", workload.name, "a class that fits an empty node");
+  return classes;
+}
+
+// The shapes of a workload at given prices. Keeps values and distributions from solve to solve as warm starts.
+class ShapeSolver {
  public:
-  NodeModel(int32_t cpu_levels, int32_t mem_levels, std::vector<Stream> streams)
-      : cpu_levels_(cpu_levels), mem_levels_(mem_levels), streams_(std::move(streams)) {
-    running_.resize(static_cast<size_t>(num_states()) * streams_.size());
-    is_stuck_.resize(static_cast<size_t>(num_states()));
-    for (const Stream& s : streams_) reset_per_s_ = std::max(reset_per_s_, s.departure_per_s);
-    for (int32_t a = 0; a < cpu_levels_; ++a) {
-      for (int32_t b = 0; b < mem_levels_; ++b) FillRunning(a, b);
+  ShapeSolver(const Workload& workload, const NodeMdpOptions& options, NodeMdpSolution* solution)
+      : solution_(*solution) {
+    for (const NodeMdpClass& c : solution_.classes) offered_ += c.fair_per_h * c.demand;
+    for (const NodeGroup& group : workload.node_groups) {
+      const auto known = std::find_if(solution_.shapes.begin(), solution_.shapes.end(), [&](const NodeMdpShape& s) {
+        return s.table.cpu_milli == group.node.cpu_milli && s.table.mem_bytes == group.node.mem_bytes;
+      });
+      if (known == solution_.shapes.end())
+        Add(workload, group, options.max_states);
+      else
+        known->nodes += group.count;
+    }
+    for (const NodeMdpShape& shape : solution_.shapes) {
+      weights_.push_back(static_cast<double>(shape.nodes) / static_cast<double>(workload.node_count()));
     }
   }
 
-  StateIndex num_states() const { return cpu_levels_ * mem_levels_; }
+  // Demand hours offered per hour to one node's fair share.
+  double offered() const { return offered_; }
+  const std::vector<double>& taken_share() const { return taken_share_; }  // by class, of the last Solve
+  double share_upper() const { return share_upper_; }                      // of every class, by the last Solve
 
-  template <class Visitor>
-  void VisitState(StateIndex s, Visitor& visit) const {
-    const int32_t a = s / mem_levels_, b = s % mem_levels_;
-    const float* const running = &running_[static_cast<size_t>(s) * streams_.size()];
-    for (size_t k = 0; k < streams_.size(); ++k) {
-      const Stream& stream = streams_[k];
-      if (a + stream.cpu < cpu_levels_ && b + stream.mem < mem_levels_) {
-        const StateIndex after = s + stream.cpu * mem_levels_ + stream.mem;
-        visit.Decide(stream.offered_per_s, [&](auto&& offer) {
-          offer(0.0, s);
-          offer(stream.reward - stream.price, after);
-        });
-      }
-      if (running[k] > 0) visit.Jump(static_cast<double>(running[k]) * stream.departure_per_s, 0.0, s - stream.cpu * mem_levels_ - stream.mem);
+  // Solves every shape at the prices of the solution's classes, which must sum to offered() over the fair share. Spends
+  // at most `max_sweeps` on each: while prices move, values and distributions only follow them.
+  absl::Status Solve(double tolerance, int64_t max_sweeps) {
+    mdp::SolveOptions solve;
+    solve.tolerance = tolerance * offered_;
+    solve.max_sweeps = max_sweeps;
+    taken_share_.assign(solution_.classes.size(), 0);
+    share_upper_ = 0;
+    for (size_t t = 0; t < shapes_.size(); ++t) {
+      Shape& shape = shapes_[t];
+      for (size_t k = 0; k < shape.streams.size(); ++k) shape.streams[k].earned = solution_.classes[k].price;
+      const NodeModel model(shape.grid, shape.streams);
+      BERTH_ASSIGN_OR_RETURN(shape.solved, mdp::SolveAverage(model, solve, shape.solved.relative_values));
+      BERTH_ASSIGN_OR_RETURN(shape.chain, mdp::SolveStationary(mdp::GreedyChain(model, shape.solved.relative_values),
+                                                               {.tolerance = kFlowTolerance, .max_sweeps = max_sweeps},
+                                                               shape.chain.probability));
+      solution_.sweeps += shape.solved.sweeps + shape.chain.sweeps;
+      share_upper_ += weights_[t] * shape.solved.gain_upper / offered_;
+      AddFlows(&shape, weights_[t]);
     }
-    // Amounts that no mix of classes adds up to: no pod would ever leave, and the chain would have a second closed class.
-    if (s != 0 && is_stuck_[static_cast<size_t>(s)]) visit.Jump(reset_per_s_, 0.0, 0);
+    return absl::OkStatus();
   }
 
-  std::vector<Stream>& streams() { return streams_; }
-  const std::vector<Stream>& streams() const { return streams_; }
-  double running(StateIndex s, size_t k) const { return static_cast<double>(running_[static_cast<size_t>(s) * streams_.size() + k]); }
+  void ForgetFlows() {
+    for (Shape& shape : shapes_) {
+      std::fill(shape.came.begin(), shape.came.end(), 0.0);
+      std::fill(shape.left.begin(), shape.left.end(), 0.0);
+    }
+  }
 
-  // Rate at which the greedy policy of h takes each class, when the node is in state s with probability p[s].
-  std::vector<double> TakenPerS(const std::vector<double>& h, const std::vector<double>& p) const {
-    std::vector<double> taken(streams_.size());
-    for (StateIndex s = 0; s < num_states(); ++s) {
-      const int32_t a = s / mem_levels_, b = s % mem_levels_;
-      for (size_t k = 0; k < streams_.size(); ++k) {
-        const Stream& stream = streams_[k];
-        if (a + stream.cpu >= cpu_levels_ || b + stream.mem >= mem_levels_) continue;
-        const auto after = static_cast<size_t>(s + stream.cpu * mem_levels_ + stream.mem);
-        if (stream.reward - stream.price + h[after] - h[static_cast<size_t>(s)] > 0) taken[k] += p[static_cast<size_t>(s)] * stream.offered_per_s;
+  // The greatest |come / leave - 1| since ForgetFlows; classes that hardly come to a shape are left out.
+  double MixGap() const {
+    double gap = 0;
+    for (const Shape& shape : shapes_) {
+      for (size_t k = 0; k < shape.rho.size(); ++k) {
+        if (IsCommon(shape, k)) gap = std::max(gap, std::abs(shape.came[k] / shape.left[k] - 1));
       }
     }
-    return taken;
+    return gap;
+  }
+
+  // Moves the mix of what runs towards what came.
+  void CorrectMix() {
+    for (Shape& shape : shapes_) {
+      for (size_t k = 0; k < shape.rho.size(); ++k) {
+        if (IsCommon(shape, k)) shape.rho[k] *= std::clamp(shape.came[k] / shape.left[k], 0.25, 4.0);
+      }
+      shape.grid.SetMix(shape.rho);
+    }
+  }
+
+  // Writes values and gains of the last Solve into the solution.
+  void Finish() {
+    for (size_t t = 0; t < shapes_.size(); ++t) {
+      NodeMdpShape& out = solution_.shapes[t];
+      std::vector<double> h = shapes_[t].solved.relative_values;
+      const double top = *std::max_element(h.begin(), h.end());
+      for (double& value : h) value -= top;
+      out.table.value = shapes_[t].grid.FillCells(h);
+      out.gain = shapes_[t].solved.gain;
+      out.gain_lower = shapes_[t].solved.gain_lower;
+      out.gain_upper = shapes_[t].solved.gain_upper;
+    }
   }
 
  private:
-  // The most likely numbers n_k of pods of each class on a node that uses (a, b): n_k = rho_k exp(x cpu_k + y mem_k) with x, y
-  // such that the amounts add up; rho_k = offered load of the class. Newton on the two multipliers.
-  void FillRunning(int32_t a, int32_t b) {
-    float* const out = &running_[static_cast<size_t>(a * mem_levels_ + b) * streams_.size()];
-    double x = 0, y = 0;
-    std::array<double, 2> miss{};
-    std::vector<double> n(streams_.size());
-    const auto evaluate = [&](double at_x, double at_y, std::array<double, 3>* hessian) {
-      miss = {-static_cast<double>(a), -static_cast<double>(b)};
-      if (hessian != nullptr) *hessian = {};
-      for (size_t k = 0; k < streams_.size(); ++k) {
-        const Stream& s = streams_[k];
-        n[k] = 0;
-        if (s.cpu > a || s.mem > b) continue;
-        const double rho = s.fair_per_s / s.departure_per_s;
-        n[k] = rho * std::exp(std::clamp(at_x * s.cpu + at_y * s.mem, -60.0, 60.0));
-        miss[0] += n[k] * s.cpu;
-        miss[1] += n[k] * s.mem;
-        if (hessian != nullptr) {
-          (*hessian)[0] += n[k] * s.cpu * s.cpu;
-          (*hessian)[1] += n[k] * s.cpu * s.mem;
-          (*hessian)[2] += n[k] * s.mem * s.mem;
-        }
-      }
-      return miss[0] * miss[0] + miss[1] * miss[1];
-    };
-    std::array<double, 3> h{};
-    double error = evaluate(x, y, &h);
-    for (int iteration = 0; iteration < 60 && error > 1e-12 * (1.0 + a * a + b * b); ++iteration) {
-      const double ridge = 1e-9 * (h[0] + h[2]) + 1e-12;
-      const double determinant = (h[0] + ridge) * (h[2] + ridge) - h[1] * h[1];
-      if (!(determinant > 0)) break;
-      const double dx = ((h[2] + ridge) * miss[0] - h[1] * miss[1]) / determinant;
-      const double dy = ((h[0] + ridge) * miss[1] - h[1] * miss[0]) / determinant;
-      double step = std::min(1.0, 2.0 / std::max(1e-12, std::max(std::abs(dx), std::abs(dy))));
-      bool is_better = false;
-      for (int half = 0; half < 30 && !is_better; ++half, step /= 2) {
-        const double tried = evaluate(x - step * dx, y - step * dy, nullptr);
-        if (tried < error) {
-          is_better = true;
-          x -= step * dx;
-          y -= step * dy;
-        }
-      }
-      error = evaluate(x, y, &h);
-      if (!is_better) break;
-    }
-    double leaving = 0;
-    for (size_t k = 0; k < streams_.size(); ++k) {
-      // No more than would fit into what is used.
-      const Stream& s = streams_[k];
-      double most = 1e9;
-      if (s.cpu > 0) most = std::min(most, static_cast<double>(a) / s.cpu);
-      if (s.mem > 0) most = std::min(most, static_cast<double>(b) / s.mem);
-      out[k] = static_cast<float>(std::min(n[k], most));
-      leaving += static_cast<double>(out[k]);
-    }
-    is_stuck_[static_cast<size_t>(a * mem_levels_ + b)] = leaving < 0.5;
+  struct Shape {
+    NodeGrid grid;
+    std::vector<NodeStream> streams;
+    mdp::AverageSolution solved;
+    mdp::StationaryDistribution chain;
+    std::vector<double> rho;         // the mix of what runs
+    std::vector<double> came, left;  // pods of each class, summed since ForgetFlows
+  };
+
+  static bool IsCommon(const Shape& shape, size_t k) {
+    double came = 0;
+    for (double c : shape.came) came += c;
+    return shape.came[k] > 1e-4 * came && shape.left[k] > 1e-4 * came;
   }
 
-  const int32_t cpu_levels_, mem_levels_;
-  std::vector<Stream> streams_;
-  std::vector<float> running_;   // [states, streams]
-  std::vector<bool> is_stuck_;   // [states]
-  double reset_per_s_ = 0;
+  void Add(const Workload& workload, const NodeGroup& group, int32_t max_states) {
+    const ShapeGrid grid = GridFor(workload, solution_.classes, group.node, max_states);
+    Shape shape{NodeGrid(grid.cpu.levels, grid.mem.levels, grid.classes), {}, {}, {}, {}, {}, {}};
+    for (const NodeMdpClass& c : solution_.classes) {
+      const double life_h = workload.pod_classes[c.pod_class].lifetime.mean_s / 3600;
+      shape.streams.push_back({solution_.m * c.fair_per_h, 1 / life_h, c.price});
+      shape.rho.push_back(c.fair_per_h * life_h);
+    }
+    shape.grid.SetMix(shape.rho);
+    shape.came.resize(shape.rho.size());
+    shape.left.resize(shape.rho.size());
+    NodeMdpShape out;
+    out.name = group.node.name;
+    out.nodes = group.count;
+    for (int32_t state = 0; state < shape.grid.num_states(); ++state) {
+      out.state_cells.push_back(shape.grid.used_cpu(state) * shape.grid.mem_levels() + shape.grid.used_mem(state));
+    }
+    out.table = {
+        group.node.cpu_milli, group.node.mem_bytes, grid.cpu.unit, grid.mem.unit, grid.cpu.levels, grid.mem.levels, {}};
+    out.cpu_rounding_percent = grid.cpu.rounding_percent;
+    out.mem_rounding_percent = grid.mem.rounding_percent;
+    out.cpu_capacity_percent = grid.cpu.capacity_percent;
+    out.mem_capacity_percent = grid.mem.capacity_percent;
+    solution_.shapes.push_back(std::move(out));
+    shapes_.push_back(std::move(shape));
+  }
+
+  // What the greedy policy of the values takes and what departs, in the long run.
+  void AddFlows(Shape* shape, double weight) {
+    const std::vector<double>& h = shape->solved.relative_values;
+    std::vector<double> taken(shape->streams.size());
+    for (int32_t s = 0; s < shape->grid.num_states(); ++s) {
+      const double probability = shape->chain.probability[static_cast<size_t>(s)];
+      for (size_t k = 0; k < taken.size(); ++k) {
+        shape->left[k] += probability * shape->grid.Running(s, k) * shape->streams[k].departures_per_h;
+        const int32_t after = shape->grid.After(s, k);
+        if (after < 0 || shape->streams[k].earned + (h[static_cast<size_t>(after)] - h[static_cast<size_t>(s)]) <= 0)
+          continue;
+        taken[k] += probability * shape->streams[k].offered_per_h;
+      }
+    }
+    for (size_t k = 0; k < taken.size(); ++k) {
+      shape->came[k] += taken[k];
+      taken_share_[k] += weight * taken[k] / solution_.classes[k].fair_per_h;
+    }
+  }
+
+  NodeMdpSolution& solution_;
+  std::vector<Shape> shapes_;
+  std::vector<double> weights_;  // share of the nodes, by shape
+  std::vector<double> taken_share_;
+  double share_upper_ = 0, offered_ = 0;
 };
 
-// The grid unit of one resource: of the requests and their parts that at which rounding costs least, with the fewest levels.
-double PickUnit(const std::vector<double>& sizes, const std::vector<double>& weights, double capacity, int32_t max_levels, double* rounding) {
-  double best_unit = capacity / (max_levels - 1), best_cost = 1e300;
-  const auto rounding_of = [&](double unit) {
-    double sum = 0, total = 0;
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      if (sizes[i] <= 0) continue;
-      sum += weights[i] * std::abs(std::max(1.0, std::round(sizes[i] / unit)) * unit - sizes[i]) / sizes[i];
-      total += weights[i];
-    }
-    return total > 0 ? sum / total : 0;
+// Moves the prices until the gap is small or the steps are used up; leaves the mean prices of the last steps, and the
+// solver's flows summed over them.
+absl::Status FindPrices(const NodeMdpOptions& options, int32_t most_steps, ShapeSolver* solver,
+                        NodeMdpSolution* solution) {
+  std::vector<NodeMdpClass>& classes = solution->classes;
+  const auto scale = [&] {
+    double paid = 0;
+    for (const NodeMdpClass& c : classes) paid += c.fair_per_h * c.price;
+    for (NodeMdpClass& c : classes) c.price *= solver->offered() / paid;
   };
-  for (double size : sizes) {
-    for (int parts = 1; parts <= 8 && size > 0; ++parts) {
-      const double unit = size / parts;
-      const double levels = std::floor(capacity / unit) + 1;
-      if (levels > max_levels || levels < 2) continue;
-      const double cost = rounding_of(unit) + 1e-4 * levels;
-      if (cost < best_cost) {
-        best_cost = cost;
-        best_unit = unit;
-      }
+  std::vector<double> price_sum, taken_sum;
+  double steps = 0;
+  solution->share_upper = std::numeric_limits<double>::infinity();
+  solution->is_price_converged = false;
+  for (int32_t i = 0; i < most_steps && !solution->is_price_converged; ++i) {
+    // Means are taken over the steps since the last power of two.
+    if ((i & (i - 1)) == 0) {
+      price_sum.assign(classes.size(), 0);
+      taken_sum.assign(classes.size(), 0);
+      steps = 0;
+      solver->ForgetFlows();
     }
-  }
-  *rounding = 100 * rounding_of(best_unit);
-  return best_unit;
-}
-
-absl::Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return InvalidField(field, fmt::format("{}", value), fmt::format("{} to {}", low, high));
-}
-
-absl::StatusOr<NodeMdpSolution> SolveShape(const Workload& workload, const NodeGroup& group, const NodeMdpOptions& options) {
-  const Node& node = group.node;
-  NodeMdpSolution solution;
-  solution.shape = node.name;
-  std::vector<double> cpu, mem, load;
-  for (const PodClass& c : workload.pod_classes) {
-    cpu.push_back(static_cast<double>(c.request.cpu_milli));
-    mem.push_back(static_cast<double>(c.request.mem_bytes));
-    load.push_back(c.share * c.lifetime.mean_s * static_cast<double>(c.request.cpu_milli));
-  }
-  ValueTable& table = solution.table;
-  table.cpu_milli = node.cpu_milli;
-  table.mem_bytes = node.mem_bytes;
-  table.cpu_unit_milli = PickUnit(cpu, load, static_cast<double>(node.cpu_milli), options.max_cpu_levels, &solution.cpu_rounding_percent);
-  table.mem_unit_bytes = PickUnit(mem, load, static_cast<double>(node.mem_bytes), options.max_mem_levels, &solution.mem_rounding_percent);
-  table.cpu_levels = static_cast<int32_t>(std::floor(static_cast<double>(node.cpu_milli) / table.cpu_unit_milli + 1e-9)) + 1;
-  table.mem_levels = static_cast<int32_t>(std::floor(static_cast<double>(node.mem_bytes) / table.mem_unit_bytes + 1e-9)) + 1;
-
-  // The node's share of the stream is its share of the cluster's cpu.
-  double cluster_cpu = 0;
-  for (const NodeGroup& g : workload.node_groups) cluster_cpu += static_cast<double>(g.node.cpu_milli) * g.count;
-  const double rate = ArrivalRatePerS(workload, options.design_load) * static_cast<double>(node.cpu_milli) / cluster_cpu;
-  std::vector<Stream> streams;
-  double most = 0;
-  for (size_t k = 0; k < workload.pod_classes.size(); ++k) {
-    const PodClass& c = workload.pod_classes[k];
-    Stream s;
-    s.pod_class = k;
-    s.cpu = static_cast<int32_t>(std::max(c.request.cpu_milli > 0 ? 1.0 : 0.0, std::round(cpu[k] / table.cpu_unit_milli)));
-    s.mem = static_cast<int32_t>(std::max(c.request.mem_bytes > 0 ? 1.0 : 0.0, std::round(mem[k] / table.mem_unit_bytes)));
-    s.fair_per_s = rate * c.share;
-    s.offered_per_s = options.m * s.fair_per_s;
-    s.departure_per_s = 1 / c.lifetime.mean_s;
-    s.reward = cpu[k] / 1000 * c.lifetime.mean_s;
-    s.price = 0.5 * s.reward;
-    if (s.fair_per_s <= 0 || s.reward <= 0 || s.cpu >= table.cpu_levels || s.mem >= table.mem_levels) continue;
-    most += s.fair_per_s * s.reward;
-    streams.push_back(s);
-  }
-  if (streams.empty()) return InvalidField("workload", workload.name, fmt::format("a class of pods that fits node {}", Quoted(node.name)));
-
-  NodeModel model(table.cpu_levels, table.mem_levels, std::move(streams));
-  mdp::SolveOptions solve;
-  solve.tolerance = std::max(1e-12, options.tolerance * most);
-  std::vector<double> h(static_cast<size_t>(model.num_states())), p, mean_price(model.streams().size());
-  int averaged = 0;
-  for (int step = 0; step <= options.price_steps; ++step) {
-    const bool is_last = step == options.price_steps;
-    if (is_last) {
-      for (size_t k = 0; k < mean_price.size(); ++k) model.streams()[k].price = mean_price[k] / std::max(1, averaged);
+    BERTH_RETURN_IF_ERROR(solver->Solve(kStepTolerance, kStepSweeps));
+    ++solution->price_steps;
+    ++steps;
+    solution->share_upper = std::min(solution->share_upper, solver->share_upper());
+    solution->share_lower = std::numeric_limits<double>::infinity();
+    const double rate = std::min(kMostStep, kFirstStep / solution->m) / std::sqrt(1.0 + kStepDecay * i);
+    for (size_t k = 0; k < classes.size(); ++k) {
+      price_sum[k] += classes[k].price;
+      taken_sum[k] += solver->taken_share()[k];
+      solution->share_lower = std::min(solution->share_lower, taken_sum[k] / steps);
+      const double excess = solver->taken_share()[k] / solver->share_upper() - 1;
+      classes[k].price *= std::exp(-rate * std::clamp(excess, -1.0, 1.0));
     }
-    // On the way each price is only followed; the last table is solved until it is certified or the sweeps are spent.
-    solve.max_sweeps = is_last ? kLastSweeps : kStepSweeps;
-    BERTH_ASSIGN_OR_RETURN(auto solved, mdp::SolveAverage(model, solve, h));
-    h = std::move(solved.relative_values);
-    solution.sweeps += solved.sweeps;
-    BERTH_ASSIGN_OR_RETURN(auto chain, mdp::SolveStationary(mdp::GreedyChain(model, h), {.tolerance = 1e-6, .max_sweeps = is_last ? 10 * kStepSweeps : kStepSweeps}, p));
-    p = std::move(chain.probability);
-    solution.sweeps += chain.sweeps;
-    const std::vector<double> taken = model.TakenPerS(h, p);
-    if (is_last) {
-      solution.gain = solved.gain;
-      solution.gain_lower = solved.gain_lower;
-      solution.gain_upper = solved.gain_upper;
-      solution.prices.assign(workload.pod_classes.size(), 0);
-      solution.accepted_share.assign(workload.pod_classes.size(), 0);
-      for (size_t k = 0; k < taken.size(); ++k) {
-        const Stream& s = model.streams()[k];
-        solution.prices[s.pod_class] = s.price / s.reward;
-        solution.accepted_share[s.pod_class] = taken[k] / s.fair_per_s;
-      }
-      break;
-    }
-    // Subgradient of the dual in each price: fair share - taken. Steps shrink; the mean over the second half is kept.
-    const double length = 0.3 / (1 + 0.05 * step);
-    for (size_t k = 0; k < taken.size(); ++k) {
-      Stream& s = model.streams()[k];
-      const double excess = std::clamp(taken[k] / s.fair_per_s - 1, -1.0, 1.0);
-      s.price = std::clamp(s.price + length * s.reward * excess, 0.0, s.reward);
-      if (step >= options.price_steps / 2) mean_price[k] += s.price;
-    }
-    if (step >= options.price_steps / 2) ++averaged;
+    solution->price_gap = std::max(0.0, 1 - solution->share_lower / solution->share_upper);
+    solution->is_price_converged = solution->price_gap <= options.price_tolerance;
+    scale();
   }
-  table.value.resize(h.size());
-  const double top = *std::max_element(h.begin(), h.end());
-  for (size_t s = 0; s < h.size(); ++s) table.value[s] = static_cast<float>(h[s] - top);
-  return solution;
+  for (size_t k = 0; k < classes.size(); ++k) {
+    classes[k].price = price_sum[k] / steps;
+    classes[k].taken_share = taken_sum[k] / steps;
+  }
+  scale();
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<NodeMdpSolution>> SolveNodeMdps(const Workload& workload, const NodeMdpOptions& options) {
-  BERTH_RETURN_IF_ERROR(CheckRange("m", options.m, 1, 100));
-  BERTH_RETURN_IF_ERROR(CheckRange("design load", options.design_load, 1e-3, 10));
-  BERTH_RETURN_IF_ERROR(CheckRange("max_cpu_levels", options.max_cpu_levels, 4, 1024));
-  BERTH_RETURN_IF_ERROR(CheckRange("max_mem_levels", options.max_mem_levels, 4, 1024));
-  BERTH_RETURN_IF_ERROR(CheckRange("price_steps", options.price_steps, 1, 100'000));
-  BERTH_RETURN_IF_ERROR(CheckRange("tolerance", options.tolerance, 1e-9, 1));
-  if (LoadResourceOf(workload) == LoadResource::kGpu) {
-    return InvalidField("workload", workload.name, "a workload without GPUs: the per-node MDP knows cpu and memory");
+absl::StatusOr<NodeMdpSolution> SolveNodeMdp(const Workload& workload, const NodeMdpOptions& options) {
+  BERTH_RETURN_IF_ERROR(CheckOptions(options));
+  BERTH_RETURN_IF_ERROR(CheckWorkload(workload));
+  NodeMdpSolution solution;
+  solution.m = std::min(options.m, static_cast<double>(workload.node_count()));
+  solution.design_load = options.design_load;
+  solution.resource = LoadResourceOf(workload);
+  BERTH_ASSIGN_OR_RETURN(solution.classes, ClassesOf(workload, options.design_load));
+  ShapeSolver solver(workload, options, &solution);
+  while (true) {
+    // The steps that are left are shared by the rounds that are left.
+    const int32_t steps = (options.price_steps - solution.price_steps) / (options.mix_rounds - solution.mix_rounds);
+    BERTH_RETURN_IF_ERROR(FindPrices(options, std::max(1, steps), &solver, &solution));
+    solution.mix_gap = solver.MixGap();
+    ++solution.mix_rounds;
+    if (solution.mix_rounds == options.mix_rounds || solution.price_steps >= options.price_steps ||
+        solution.mix_gap <= options.mix_tolerance)
+      break;
+    solver.CorrectMix();
   }
-  for (const PodClass& c : workload.pod_classes) {
-    if (c.lifetime.kind == Lifetime::Kind::kUnlimited) return InvalidField(fmt::format("lifetime of {}", Quoted(c.name)), "unlimited", "pods that depart");
-  }
-  std::vector<NodeMdpSolution> solutions;
-  for (const NodeGroup& group : workload.node_groups) {
-    const bool is_known = std::any_of(solutions.begin(), solutions.end(), [&](const NodeMdpSolution& s) {
-      return s.table.cpu_milli == group.node.cpu_milli && s.table.mem_bytes == group.node.mem_bytes;
-    });
-    if (is_known) continue;
-    BERTH_ASSIGN_OR_RETURN(auto solution, SolveShape(workload, group, options));
-    solutions.push_back(std::move(solution));
-  }
-  return solutions;
+  BERTH_RETURN_IF_ERROR(solver.Solve(options.gain_tolerance, kLastSweeps));
+  solution.share_upper = std::min(solution.share_upper, solver.share_upper());
+  solution.price_gap = std::max(0.0, 1 - solution.share_lower / solution.share_upper);
+  solver.Finish();
+  return solution;
 }
 
-std::shared_ptr<const Policy> MakeIndexPolicy(const std::vector<NodeMdpSolution>& solutions) {
-  auto tables = std::make_shared<std::vector<ValueTable>>();
-  for (const NodeMdpSolution& s : solutions) tables->push_back(s.table);
-  ClassPolicySpec spec;
-  spec.info = {"index", "", "index", "least h(before) - h(after), h = value of a node's free state in its own MDP at Lagrangian prices",
-               "per-node value iteration (berth solve); Hawkins 2003, Whittle 1988", "", {}};
-  spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [tables] { return MakePotentialScorer(MakeTablePotential(tables)); };
-  return MakeClassPolicy(std::move(spec));
-}
-
-absl::StatusOr<std::shared_ptr<const Policy>> MakeIndexPolicy(const Workload& workload, const NodeMdpOptions& options) {
-  BERTH_ASSIGN_OR_RETURN(const auto solutions, SolveNodeMdps(workload, options));
-  return MakeIndexPolicy(solutions);
+std::vector<ValueTable> TablesOf(const NodeMdpSolution& solution) {
+  std::vector<ValueTable> tables;
+  for (const NodeMdpShape& shape : solution.shapes) tables.push_back(shape.table);
+  return tables;
 }
 
 }  // namespace berth

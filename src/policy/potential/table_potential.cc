@@ -27,8 +27,9 @@ class TablePotential : public Potential {
     const ValueTable* best = &tables_->front();
     double least = std::numeric_limits<double>::infinity();
     for (const ValueTable& t : *tables_) {
-      const double distance = std::abs(std::log((1.0 + static_cast<double>(shape.cpu_milli)) / (1.0 + static_cast<double>(t.cpu_milli)))) +
-                              std::abs(std::log((1.0 + static_cast<double>(shape.mem_bytes)) / (1.0 + static_cast<double>(t.mem_bytes))));
+      const double distance =
+          std::abs(std::log((1.0 + static_cast<double>(shape.cpu_milli)) / (1.0 + static_cast<double>(t.cpu_milli)))) +
+          std::abs(std::log((1.0 + static_cast<double>(shape.mem_bytes)) / (1.0 + static_cast<double>(t.mem_bytes))));
       if (distance < least) {
         least = distance;
         best = &t;
@@ -43,21 +44,34 @@ class TablePotential : public Potential {
 }  // namespace
 
 double ValueTable::At(double used_cpu_milli, double used_mem_bytes) const {
-  const double x = std::clamp(used_cpu_milli / cpu_unit_milli, 0.0, static_cast<double>(cpu_levels - 1));
-  const double y = std::clamp(used_mem_bytes / mem_unit_bytes, 0.0, static_cast<double>(mem_levels - 1));
-  const auto i = static_cast<size_t>(std::min(x, static_cast<double>(std::max(0, cpu_levels - 2))));
-  const auto j = static_cast<size_t>(std::min(y, static_cast<double>(std::max(0, mem_levels - 2))));
-  const double fx = x - static_cast<double>(i), fy = y - static_cast<double>(j);
-  const auto at = [&](size_t a, size_t b) {
-    a = std::min(a, static_cast<size_t>(cpu_levels - 1));
-    b = std::min(b, static_cast<size_t>(mem_levels - 1));
-    return static_cast<double>(value[a * static_cast<size_t>(mem_levels) + b]);
+  constexpr double kForgiven = 0.05;
+  const auto level = [](double units, int32_t levels) {
+    return static_cast<size_t>(std::clamp(std::ceil(units - kForgiven), 0.0, static_cast<double>(levels - 1)));
   };
-  return (1 - fx) * ((1 - fy) * at(i, j) + fy * at(i, j + 1)) + fx * ((1 - fy) * at(i + 1, j) + fy * at(i + 1, j + 1));
+  const size_t a = level(used_cpu_milli / static_cast<double>(cpu_unit_milli), cpu_levels);
+  const size_t b = level(used_mem_bytes / static_cast<double>(mem_unit_bytes), mem_levels);
+  return static_cast<double>(value[a * static_cast<size_t>(mem_levels) + b]);
 }
 
 std::unique_ptr<Potential> MakeTablePotential(std::shared_ptr<const std::vector<ValueTable>> tables) {
   return std::make_unique<TablePotential>(std::move(tables));
+}
+
+std::shared_ptr<const Policy> MakeTablePolicy(std::vector<ValueTable> tables) {
+  ClassPolicySpec spec;
+  spec.info = {"index",
+               "",
+               "index",
+               "greatest h(after) - h(before), h = value of a node's free state in its own decision process at "
+               "Lagrangian prices",
+               "per-node value iteration (berth solve); Hawkins 2003, Whittle 1988",
+               "",
+               {}};
+  spec.tie = TieRule::kLeastFreeMemory;
+  spec.scorer = [shared = std::make_shared<const std::vector<ValueTable>>(std::move(tables))] {
+    return MakePotentialScorer(MakeTablePotential(shared));
+  };
+  return MakeClassPolicy(std::move(spec));
 }
 
 }  // namespace berth

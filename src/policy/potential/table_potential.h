@@ -1,4 +1,4 @@
-// A potential looked up in a table over used cpu and memory: what value iteration makes for nodes without GPUs.
+// A potential looked up in tables over cpu and memory in use: what value iteration makes for nodes without GPUs.
 #ifndef BERTH_POLICY_POTENTIAL_TABLE_POTENTIAL_H_
 #define BERTH_POLICY_POTENTIAL_TABLE_POTENTIAL_H_
 
@@ -6,23 +6,30 @@
 #include <memory>
 #include <vector>
 
+#include "cluster/policy.h"
 #include "policy/potential/potential.h"
 
 namespace berth {
 
-// h of one node shape: value [cpu_levels, mem_levels] row-major at used amounts (i x cpu_unit_milli, j x mem_unit_bytes).
+// The value h of one node shape: value[a * mem_levels + b] at a x cpu_unit_milli and b x mem_unit_bytes in use. Greater
+// is better; only differences count, across shapes too.
 struct ValueTable {
-  int64_t cpu_milli = 0, mem_bytes = 0;          // capacity of the shape
-  double cpu_unit_milli = 1, mem_unit_bytes = 1;
-  int32_t cpu_levels = 0, mem_levels = 0;
-  std::vector<float> value;
+  int64_t cpu_milli = 0, mem_bytes = 0;            // capacity of the shape, >= 1
+  int64_t cpu_unit_milli = 1, mem_unit_bytes = 1;  // >= 1
+  int32_t cpu_levels = 0, mem_levels = 0;          // >= 1
+  std::vector<float> value;                        // [cpu_levels, mem_levels] row-major, finite
 
-  // Bilinear between grid points, held constant outside.
+  // The value at the next grid point with at least as much in use (less a twentieth of a unit, which forgives the
+  // rounding of a node's memory); beyond the last level that of the last.
   double At(double used_cpu_milli, double used_mem_bytes) const;
 };
 
-// Phi = -h. A node of a shape that has no table takes the table of the nearest capacity, at the same used shares.
+// Phi = -h. A node whose shape has no table takes the table of the nearest capacity, at the same used shares.
+// Cost of a value: O(tables). `tables` is not empty.
 std::unique_ptr<Potential> MakeTablePotential(std::shared_ptr<const std::vector<ValueTable>> tables);
+
+// The policy `index` of tables that pass ValidateTables (table_file.h).
+std::shared_ptr<const Policy> MakeTablePolicy(std::vector<ValueTable> tables);
 
 }  // namespace berth
 
