@@ -22,12 +22,11 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
     plan.nodes = 0;
     plan.loads = {1.0};
     plan.seeds_per_generation = 2;
-    plan.teacher = "stranding";
+    plan.generations = 30;
     plan.least_sigma = 0.1;
     plan.horizon_s = 1e12;   // no discount: what is rejected late counts as much
     plan.critic_updates = 4;
     plan.ppo_updates = 10;
-    plan.validate_every = 10;
   }
   return plan;
 }

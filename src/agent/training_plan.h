@@ -19,16 +19,16 @@ struct TrainingPlan {
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static
   int64_t nodes = 151;                       // the workload is scaled to this many; 0 = as it is
-  std::string teacher = "departures";        // where evolution starts; see teachers.h
-  std::vector<double> loads{0.9, 1.0, 1.1};  // of the forms with departures
+  std::string teacher = "stranding";         // where evolution starts; see teachers.h
+  std::vector<double> loads{0.9, 1.0};       // of the forms with departures
   double warmup_hours = 4, window_hours = 10;
 
   // Evolution of the linear weights.
-  int generations = 40;
+  int generations = 80;
   int population = 14;
-  int seeds_per_generation = 4;              // fresh arrivals, shared by the population; the loads take turns
+  int seeds_per_generation = 3;              // fresh arrivals, shared by the population; the loads take turns
   double sigma = 0.5;                        // first step, in units of 0.3 of a weight
-  double least_sigma = 0.4;                  // noisy costs shrink steps too early; large ones tell candidates apart
+  double least_sigma = 0.5;                  // noisy costs shrink steps too early; large ones tell candidates apart
 
   // The network on top.
   int hidden = 32;
@@ -44,10 +44,10 @@ struct TrainingPlan {
   double target_kl = 0.02;                   // ends the epochs of an update at 1.5 times this
   double entropy = 0.001, kl_teacher = 0.02; // weights; both fall to 0
   double horizon_s = 7200;                   // discount exp(-t / horizon)
-  double credit_s = 1800;                    // GAE's lambda as exp(-t / credit)
+  double credit_s = 600;                     // GAE's lambda as exp(-t / credit)
   double best_probability = 0.9;             // the temperature gives the teacher's best action this mean probability
 
-  int validate_every = 5;                    // updates
+  int validate_every = 10;                   // updates
   int validation_seeds = 8, gate_seeds = 16, test_seeds = 12;
 
   int total_updates() const { return generations + critic_updates + ppo_updates; }
