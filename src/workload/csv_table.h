@@ -20,8 +20,9 @@ struct CsvRow {
 class CsvTable {
  public:
   // `kind` names the file in messages ("node list"). BOM, CRLF and a missing last line end are understood; blank lines are
-  // skipped. Errors: NOT_FOUND the file; INVALID_ARGUMENT with line: no header, an unfinished quote, a row with more or
-  // fewer fields than the header, a NUL byte; RESOURCE_EXHAUSTED more than 1 GiB, or a field of more than 4 KiB.
+  // skipped. Errors: NOT_FOUND the file; INVALID_ARGUMENT with line and column: no header, an unfinished quote, a row with
+  // more or fewer fields than the header, a NUL byte; RESOURCE_EXHAUSTED more than 1 GiB, a field of more than 4 KiB or
+  // more than 4096 columns. The file is read whole: cost O(size) in time and memory.
   static absl::StatusOr<CsvTable> Read(const std::string& kind, const std::string& path);
 
   const std::vector<CsvRow>& rows() const { return rows_; }

@@ -30,7 +30,9 @@ class UniqueNames {
   absl::flat_hash_map<std::string, int64_t> lines_;
 };
 
-absl::StatusOr<std::vector<SeedColumn>> ReadSeedColumns(const std::string& kind, const std::string& path, int64_t end, bool may_end_early) {
+// `is_rank`: every column is a permutation of 0..end-1; else columns may repeat values and end early.
+absl::StatusOr<std::vector<SeedColumn>> ReadSeedColumns(const std::string& kind, const std::string& path, int64_t end,
+                                                        bool is_rank) {
   BERTH_ASSIGN_OR_RETURN(const CsvTable table, CsvTable::Read(kind, path));
   std::vector<SeedColumn> columns;
   for (size_t c = 0; c < table.header().size(); ++c) {
@@ -44,14 +46,28 @@ absl::StatusOr<std::vector<SeedColumn>> ReadSeedColumns(const std::string& kind,
       if (other.seed == column.seed) return InvalidField(where, name, "each seed once");
     }
     bool has_ended = false;
+    std::vector<int64_t> line_of_rank(is_rank ? static_cast<size_t>(end) : 0);
     for (const CsvRow& row : table.rows()) {
-      if (may_end_early && row.fields[c].empty()) {
+      if (!is_rank && row.fields[c].empty()) {
         has_ended = true;
         continue;
       }
-      if (has_ended) return InvalidField(table.Where(row, c), row.fields[c], "an empty cell: the column has ended above");
+      if (has_ended) {
+        return InvalidField(table.Where(row, c), row.fields[c], "an empty cell: the column has ended above");
+      }
       BERTH_ASSIGN_OR_RETURN(const int64_t value, table.Integer(row, c, 0, end - 1));
+      if (is_rank) {
+        int64_t& line = line_of_rank[static_cast<size_t>(value)];
+        if (line > 0) {
+          return InvalidField(table.Where(row, c), row.fields[c], fmt::format("each rank once; line {} has it already", line));
+        }
+        line = row.line;
+      }
       column.values.push_back(static_cast<uint32_t>(value));
+    }
+    if (is_rank && column.values.size() != static_cast<size_t>(end)) {
+      return InvalidField(fmt::format("{} column s{}", kind, column.seed), fmt::format("{} rows", column.values.size()),
+                          fmt::format("{} rows, one a node", end));
     }
     columns.push_back(std::move(column));
   }
@@ -140,22 +156,11 @@ absl::StatusOr<std::vector<OpenbPod>> ReadOpenbPods(const std::string& path) {
 }
 
 absl::StatusOr<std::vector<SeedColumn>> ReadArrivalOrders(const std::string& path, size_t pods) {
-  return ReadSeedColumns("arrival file", path, static_cast<int64_t>(pods), true);
+  return ReadSeedColumns("arrival file", path, static_cast<int64_t>(pods), false);
 }
 
 absl::StatusOr<std::vector<SeedColumn>> ReadNodeRanks(const std::string& path, size_t nodes) {
-  BERTH_ASSIGN_OR_RETURN(auto columns, ReadSeedColumns("rank file", path, static_cast<int64_t>(nodes), false));
-  for (const SeedColumn& column : columns) {
-    if (column.values.size() != nodes) {
-      return InvalidField(fmt::format("rank file column s{}", column.seed), fmt::format("{} rows", column.values.size()), fmt::format("{} rows, one a node", nodes));
-    }
-    std::vector<bool> seen(nodes);
-    for (size_t i = 0; i < nodes; ++i) {
-      if (seen[column.values[i]]) return InvalidField(fmt::format("rank file line {} (s{})", i + 2, column.seed), fmt::format("{}", column.values[i]), "each rank once");
-      seen[column.values[i]] = true;
-    }
-  }
-  return columns;
+  return ReadSeedColumns("rank file", path, static_cast<int64_t>(nodes), true);
 }
 
 absl::StatusOr<Workload> OpenbWorkload(const std::string& nodes_path, const std::string& pods_path, double max_life_s, bool recorded) {

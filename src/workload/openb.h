@@ -1,7 +1,7 @@
 // The openb trace (Alibaba cluster-trace-gpu-v2023) and the arrival and rank files of the published FGD protocol
 // (Weng et al., USENIX ATC 2023; hkust-adsl/kubernetes-scheduler-simulator). Any files of the same format work.
 //
-// Readers stream: CSV by RFC 4180 with or without BOM, CRLF or LF, with or without a last line end. Errors:
+// CSV by RFC 4180 with or without BOM, CRLF or LF, with or without a last line end. Errors:
 // INVALID_ARGUMENT "<file kind> line L column C (<header>): …" with value and range; NOT_FOUND the file; RESOURCE_EXHAUSTED
 // files over 1 GiB or fields over 4 KiB. Rows with a repeated name are an error that gives both line numbers.
 #ifndef BERTH_WORKLOAD_OPENB_H_

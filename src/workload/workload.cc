@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/container/flat_hash_set.h"
+#include "base/quantity.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -13,7 +14,9 @@ namespace berth {
 namespace {
 
 constexpr int64_t kMaxNodes = 1'000'000;
-constexpr double kMaxLifeS = 1e9;   // 31 years
+constexpr double kMinLifeS = 1e-6, kMaxLifeS = 1e9;   // 1 us to 31 years
+constexpr double kSumIsOne = 1e-9;                    // rounding of normalised shares, and no share anybody means
+constexpr double kLastTimeUs = 0x1p60 - 1024;         // of a drawn arrival: a double below kMaxTimeUs
 // Purposes of a seed; see Rng::Stream.
 constexpr uint64_t kArrivalStream = 1, kLifeStream = 2;
 
@@ -77,7 +80,7 @@ class DrawnStream : public ArrivalStream {
   }
 
   bool Next(Arrival* arrival) override {
-    time_us_ += arrivals_.Exponential(mean_gap_us_);
+    time_us_ = std::min(time_us_ + arrivals_.Exponential(mean_gap_us_), kLastTimeUs);
     arrival->time_us = static_cast<int64_t>(time_us_) + 1;
     const double at = arrivals_.Uniform() * static_cast<double>(alias_.size());
     const auto i = std::min(static_cast<size_t>(at), alias_.size() - 1);
@@ -108,7 +111,10 @@ class RecordedStream : public ArrivalStream {
   bool Next(Arrival* arrival) override {
     if (next_ == workload_->arrivals.size()) return false;
     *arrival = workload_->arrivals[next_++];
-    if (scale_ != 1) arrival->time_us = static_cast<int64_t>(static_cast<double>(arrival->time_us) * scale_);
+    if (scale_ != 1) {
+      arrival->time_us =
+          static_cast<int64_t>(std::min(static_cast<double>(arrival->time_us) * scale_, static_cast<double>(kMaxTimeUs)));
+    }
     return true;
   }
 
@@ -119,6 +125,28 @@ class RecordedStream : public ArrivalStream {
   double scale_;
   size_t next_ = 0;
 };
+
+std::string NameInGroup(const std::string& group, int64_t i) { return fmt::format("{}-{:04}", group, i); }
+
+// A single node must not be called what a node of a group will be called.
+absl::Status CheckNamesOfGroups(const Workload& workload) {
+  std::map<std::string, int32_t> groups;
+  for (const NodeGroup& group : workload.node_groups) {
+    if (group.count > 1) groups.emplace(group.node.name, group.count);
+  }
+  for (const NodeGroup& single : workload.node_groups) {
+    const std::string& name = single.node.name;
+    const size_t dash = name.rfind('-');
+    if (single.count > 1 || dash == std::string::npos) continue;
+    const auto group = groups.find(name.substr(0, dash));
+    if (group == groups.end()) continue;
+    const auto number = ParseInteger("number", std::string_view(name).substr(dash + 1), 0, group->second - 1);
+    if (number.ok() && NameInGroup(group->first, *number) == name) {
+      return InvalidField("nodes.name", name, fmt::format("a name that no node of the group {} has", Quoted(group->first)));
+    }
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -140,7 +168,7 @@ std::vector<Node> Workload::Nodes() const {
   for (const NodeGroup& group : node_groups) {
     for (int32_t i = 0; i < group.count; ++i) {
       nodes.push_back(group.node);
-      if (group.count > 1) nodes.back().name = fmt::format("{}-{:04}", group.node.name, i);
+      if (group.count > 1) nodes.back().name = NameInGroup(group.node.name, i);
     }
   }
   return nodes;
@@ -156,10 +184,12 @@ absl::Status FinishWorkload(Workload& workload) {
     }
     if (!names.insert(group.node.name).second) return InvalidField("nodes.name", group.node.name, "each name once");
   }
+  BERTH_RETURN_IF_ERROR(CheckNamesOfGroups(workload));
   if (workload.node_count() > static_cast<size_t>(kMaxNodes)) {
     return InvalidField("nodes", fmt::format("{} nodes", workload.node_count()), fmt::format("up to {} in all", kMaxNodes));
   }
   if (workload.pod_classes.empty()) return InvalidField("pods", "none", "one class or more");
+  const std::string lives = fmt::format("seconds from {} to {}", kMinLifeS, kMaxLifeS);
   names.clear();
   double sum = 0;
   for (PodClass& c : workload.pod_classes) {
@@ -173,15 +203,17 @@ absl::Status FinishWorkload(Workload& workload) {
       if (life.samples_s.empty()) return InvalidField(field + ".lifetime.samples_s", "none", "one sample or more");
       life.mean_s = 0;
       for (double s : life.samples_s) {
-        if (!std::isfinite(s) || s <= 0 || s > kMaxLifeS) return InvalidField(field + ".lifetime.samples_s", fmt::format("{}", s), fmt::format("seconds above 0 up to {}", kMaxLifeS));
+        if (!(s >= kMinLifeS && s <= kMaxLifeS)) return InvalidField(field + ".lifetime.samples_s", fmt::format("{}", s), lives);
         life.mean_s += s / static_cast<double>(life.samples_s.size());
       }
-    } else if (life.kind == Lifetime::Kind::kExponential && !(life.mean_s > 0 && life.mean_s <= kMaxLifeS)) {
-      return InvalidField(field + ".lifetime.mean_s", fmt::format("{}", life.mean_s), fmt::format("seconds above 0 up to {}", kMaxLifeS));
+    } else if (life.kind == Lifetime::Kind::kExponential && !(life.mean_s >= kMinLifeS && life.mean_s <= kMaxLifeS)) {
+      return InvalidField(field + ".lifetime.mean_s", fmt::format("{}", life.mean_s), lives);
     }
   }
   if (!(sum > 0) || !std::isfinite(sum)) return InvalidField("pods.share", fmt::format("{} in all", sum), "shares that sum to a finite number above 0");
-  for (PodClass& c : workload.pod_classes) c.share /= sum;
+  if (std::abs(sum - 1) > kSumIsOne) {
+    for (PodClass& c : workload.pod_classes) c.share /= sum;
+  }
   int64_t last = 0;
   for (const Arrival& a : workload.arrivals) {
     if (a.time_us < last) return InvalidField("arrivals.time_us", fmt::format("{}", a.time_us), fmt::format("times in order, here {} or later", last));
@@ -189,8 +221,11 @@ absl::Status FinishWorkload(Workload& workload) {
     if (a.pod_class >= workload.pod_classes.size()) {
       return InvalidField("arrivals.class", fmt::format("{}", a.pod_class), fmt::format("0 to {}", workload.pod_classes.size() - 1));
     }
-    if (a.life_us < 1) return InvalidField("arrivals.life_us", fmt::format("{}", a.life_us), "1 or more");
+    if (a.life_us < 1 || (a.life_us > kMaxTimeUs && a.life_us != kForever)) {
+      return InvalidField("arrivals.life_us", fmt::format("{}", a.life_us), fmt::format("1 to {}, or forever", kMaxTimeUs));
+    }
   }
+  if (last > kMaxTimeUs) return InvalidField("arrivals.time_us", fmt::format("{}", last), fmt::format("0 to {}", kMaxTimeUs));
   return absl::OkStatus();
 }
 
@@ -216,26 +251,36 @@ absl::StatusOr<Workload> ScaleNodes(const Workload& workload, int64_t nodes) {
   }
   std::stable_sort(remainders.begin(), remainders.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   for (size_t k = 0; sum < nodes; ++k, ++sum) ++groups[remainders[k % remainders.size()].second].count;
-  // A model without a node gets one in its most common shape, taken from the largest group.
+  // A model without a node gets one in its most common shape, taken from the largest group that can give one without
+  // leaving its own model with none.
+  std::map<std::string, int64_t> of_model;
+  for (const NodeGroup& g : groups) {
+    if (g.node.gpu_count > 0) of_model[g.node.gpu_model] += g.count;
+  }
+  const auto spare = [&](const NodeGroup& g) {
+    return g.node.gpu_count > 0 && of_model[g.node.gpu_model] < 2 ? 0 : g.count;
+  };
   for (const std::string& model : models) {
+    if (of_model[model] > 0) continue;
     size_t common = groups.size();
-    bool is_there = false;
     for (size_t i = 0; i < groups.size(); ++i) {
       if (groups[i].node.gpu_model != model || groups[i].node.gpu_count == 0) continue;
-      is_there = is_there || groups[i].count > 0;
       if (common == groups.size() || workload.node_groups[i].count > workload.node_groups[common].count) common = i;
     }
-    if (is_there) continue;
-    const auto largest = std::max_element(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.count < b.count; });
-    --largest->count;
+    const auto giver = std::max_element(groups.begin(), groups.end(),
+                                        [&](const auto& a, const auto& b) { return spare(a) < spare(b); });
+    --giver->count;
+    if (giver->node.gpu_count > 0) --of_model[giver->node.gpu_model];
     ++groups[common].count;
+    of_model[model] = 1;
   }
   std::erase_if(groups, [](const NodeGroup& g) { return g.count == 0; });
+  BERTH_RETURN_IF_ERROR(CheckNamesOfGroups(scaled));
   return scaled;
 }
 
 LoadResource LoadResourceOf(const Workload& workload) {
-  if (CapacityOf(workload, LoadResource::kGpu) > 0) return LoadResource::kGpu;
+  if (CapacityOf(workload, LoadResource::kGpu) > 0 && MeanWork(workload, LoadResource::kGpu) > 0) return LoadResource::kGpu;
   const auto tightness = [&](LoadResource r) {
     const double capacity = CapacityOf(workload, r);
     return capacity > 0 ? MeanWork(workload, r) / capacity : 0;

@@ -2,13 +2,20 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
+#include <iterator>
+#include <optional>
+#include <sstream>
+#include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/quantity.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "workload/builtin_texts.h"
+#include "workload/plain_arrivals.h"
 #include "workload/text_file.h"
 #include "workload/workload.h"
+#include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
 namespace berth {
@@ -16,6 +23,7 @@ namespace {
 
 constexpr std::string_view kFormat = "berth-workload-1";
 constexpr size_t kMaxDepth = 32;
+constexpr size_t kMaxTreeBytes = size_t{64} << 20;   // of text that becomes a tree, at some 50 bytes a byte
 
 std::string Where(const YAML::Node& node) {
   const YAML::Mark mark = node.Mark();
@@ -83,8 +91,31 @@ absl::Status ReadExtended(const YAML::Node& map, std::vector<ExtendedResource>* 
   return absl::OkStatus();
 }
 
+constexpr std::pair<std::string_view, TaintEffect> kEffects[] = {{"NoSchedule", TaintEffect::kNoSchedule},
+                                                                {"PreferNoSchedule", TaintEffect::kPreferNoSchedule},
+                                                                {"NoExecute", TaintEffect::kNoExecute}};
+
+absl::Status ReadTaints(const YAML::Node& map, std::vector<Taint>* out) {
+  const YAML::Node list = map["taints"];
+  if (!list) return absl::OkStatus();
+  if (!list.IsSequence()) return Bad(list, "taints", "", "a list of {key, value, effect}");
+  for (const auto& entry : list) {
+    BERTH_RETURN_IF_ERROR(CheckKeys(entry, "taints", {"key", "value", "effect"}));
+    Taint taint;
+    BERTH_ASSIGN_OR_RETURN(taint.key, Text(entry, "key", "", true));
+    BERTH_ASSIGN_OR_RETURN(taint.value, Text(entry, "value", ""));
+    BERTH_ASSIGN_OR_RETURN(const std::string effect, Text(entry, "effect", "NoSchedule"));
+    const auto it = std::find_if(std::begin(kEffects), std::end(kEffects), [&](const auto& e) { return e.first == effect; });
+    if (it == std::end(kEffects)) return Bad(entry["effect"], "effect", effect, "NoSchedule, PreferNoSchedule, NoExecute");
+    taint.effect = it->second;
+    out->push_back(std::move(taint));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<NodeGroup> ParseNode(const YAML::Node& map) {
-  BERTH_RETURN_IF_ERROR(CheckKeys(map, "nodes", {"name", "count", "cpu", "memory", "gpus", "gpu_model", "max_pods", "zone", "rack", "weight", "extended", "labels", "position"}));
+  BERTH_RETURN_IF_ERROR(CheckKeys(map, "nodes", {"name", "count", "cpu", "memory", "gpus", "gpu_model", "max_pods", "zone", "rack", "weight", "extended", "labels",
+                                               "taints", "unschedulable", "position"}));
   NodeGroup group;
   Node& node = group.node;
   BERTH_ASSIGN_OR_RETURN(node.name, Text(map, "name", "", true));
@@ -105,6 +136,10 @@ absl::StatusOr<NodeGroup> ParseNode(const YAML::Node& map) {
       node.labels.push_back({entry.first.Scalar(), entry.second.Scalar()});
     }
   }
+  BERTH_RETURN_IF_ERROR(ReadTaints(map, &node.taints));
+  BERTH_ASSIGN_OR_RETURN(const std::string unschedulable, Text(map, "unschedulable", "false"));
+  if (unschedulable != "true" && unschedulable != "false") return Bad(map["unschedulable"], "unschedulable", unschedulable, "true, false");
+  node.is_unschedulable = unschedulable == "true";
   if (const YAML::Node position = map["position"]) {
     BERTH_RETURN_IF_ERROR(CheckKeys(position, "position", {"x_ms", "y_ms", "z_ms", "height_ms"}));
     BERTH_RETURN_IF_ERROR(Read(position, "x_ms", &node.position.x_ms, NumberIn(-1e7, 1e7)));
@@ -156,27 +191,41 @@ absl::StatusOr<PodClass> ParsePod(const YAML::Node& map) {
   return c;
 }
 
-absl::Status ParseArrivals(const YAML::Node& list, Workload* workload) {
+using ClassIndex = absl::flat_hash_map<std::string, uint32_t>;
+
+absl::Status ParseArrivals(const YAML::Node& list, const ClassIndex& classes, std::vector<Arrival>* out) {
   if (!list.IsSequence()) return Bad(list, "arrivals", "", "a list of [time_us, class name, life_us or forever]");
   for (const auto& entry : list) {
     if (!entry.IsSequence() || entry.size() != 3 || !entry[0].IsScalar() || !entry[1].IsScalar() || !entry[2].IsScalar()) {
       return Bad(entry, "arrivals", "", "[time_us, class name, life_us or forever]");
     }
     Arrival a;
-    BERTH_ASSIGN_OR_RETURN(a.time_us, ParseInteger(fmt::format("{}: time_us", Where(entry[0])), entry[0].Scalar(), 0, kForever - 1));
-    const auto& classes = workload->pod_classes;
-    const auto it = std::find_if(classes.begin(), classes.end(), [&](const PodClass& c) { return c.name == entry[1].Scalar(); });
+    BERTH_ASSIGN_OR_RETURN(a.time_us, ParseInteger(fmt::format("{}: time_us", Where(entry[0])), entry[0].Scalar(), 0, kMaxTimeUs));
+    const auto it = classes.find(entry[1].Scalar());
     if (it == classes.end()) return Bad(entry[1], "class", entry[1].Scalar(), "the name of a class in pods");
-    a.pod_class = static_cast<uint32_t>(it - classes.begin());
+    a.pod_class = it->second;
     if (entry[2].Scalar() != "forever") {
-      BERTH_ASSIGN_OR_RETURN(a.life_us, ParseInteger(fmt::format("{}: life_us", Where(entry[2])), entry[2].Scalar(), 1, kForever - 1));
+      BERTH_ASSIGN_OR_RETURN(a.life_us, ParseInteger(fmt::format("{}: life_us", Where(entry[2])), entry[2].Scalar(), 1, kMaxTimeUs));
     }
-    workload->arrivals.push_back(a);
+    out->push_back(a);
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Workload> ParseRoot(const YAML::Node& root) {
+// The arrivals that were read beside the tree, with classes of the workload.
+absl::Status TakePlainArrivals(PlainArrivals plain, const ClassIndex& classes, std::vector<Arrival>* out) {
+  std::vector<uint32_t> class_of;
+  for (std::string_view name : plain.classes) {
+    const auto it = classes.find(std::string(name));
+    if (it == classes.end()) return InvalidField("workload: class", name, "the name of a class in pods");
+    class_of.push_back(it->second);
+  }
+  for (Arrival& a : plain.arrivals) a.pod_class = class_of[a.pod_class];
+  *out = std::move(plain.arrivals);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Workload> ParseRoot(const YAML::Node& root, std::optional<PlainArrivals> plain) {
   BERTH_RETURN_IF_ERROR(CheckKeys(root, "the workload", {"format", "name", "attribution", "nodes", "pods", "arrivals"}));
   BERTH_ASSIGN_OR_RETURN(const std::string format, Text(root, "format", "", true));
   if (format != kFormat) return Bad(root["format"], "format", format, kFormat);
@@ -194,16 +243,74 @@ absl::StatusOr<Workload> ParseRoot(const YAML::Node& root) {
     BERTH_ASSIGN_OR_RETURN(auto pod, ParsePod(entry));
     workload.pod_classes.push_back(std::move(pod));
   }
-  if (root["arrivals"]) BERTH_RETURN_IF_ERROR(ParseArrivals(root["arrivals"], &workload));
+  ClassIndex classes;
+  for (const PodClass& c : workload.pod_classes) classes.emplace(c.name, static_cast<uint32_t>(classes.size()));
+  if (plain) {
+    // Else the line was no key: part of a quoted text, for one.
+    if (!root["arrivals"] || !root["arrivals"].IsNull()) return Bad(root, "arrivals", "", "a key without a value in its line");
+    BERTH_RETURN_IF_ERROR(TakePlainArrivals(*std::move(plain), classes, &workload.arrivals));
+  } else if (root["arrivals"]) {
+    BERTH_RETURN_IF_ERROR(ParseArrivals(root["arrivals"], classes, &workload.arrivals));
+  }
   if (auto status = FinishWorkload(workload); !status.ok()) return WithContext(status, "workload");
   return workload;
+}
+
+// Hears of documents only.
+class DocumentStarts : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { mark_ = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+  const YAML::Mark& mark() const { return mark_; }
+
+ private:
+  YAML::Mark mark_;
+};
+
+// YAML::Load stops behind the first document and says nothing of the rest; YAML::LoadAll never ends on a lone comma.
+absl::Status CheckOneDocument(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentStarts starts;
+  if (!parser.HandleNextDocument(starts) || !parser.HandleNextDocument(starts)) return absl::OkStatus();
+  return InvalidField(fmt::format("workload line {} column {}", starts.mark().line + 1, starts.mark().column + 1),
+                      "text behind the end of the document", "one document");
+}
+
+// `text` ends with the key of the arrivals where those were read beside it.
+absl::StatusOr<Workload> ParseText(std::string_view text, std::optional<PlainArrivals> plain) {
+  if (text.size() > kMaxTreeBytes) {
+    return absl::ResourceExhaustedError(fmt::format(
+        "workload: {} bytes, accepted: up to {}, without arrivals written one a line as - [time_us, class, life_us] at the end",
+        text.size(), kMaxTreeBytes));
+  }
+  try {
+    const std::string copy(text);
+    BERTH_RETURN_IF_ERROR(CheckOneDocument(copy));
+    return ParseRoot(YAML::Load(copy), std::move(plain));
+  } catch (const YAML::Exception& error) {
+    return absl::InvalidArgumentError(fmt::format("workload line {} column {}: {}, accepted: YAML", error.mark.line + 1,
+                                                  error.mark.column + 1, error.msg));
+  }
 }
 
 // yaml-cpp recurses over nesting; text that nests deeper than any workload is refused before it is parsed.
 bool NestsTooDeep(std::string_view text) {
   size_t depth = 0, indent_levels = 0, last_indent = 0, column = 0;
-  bool at_line_start = true;
+  bool at_line_start = true, in_comment = false;
+  char before = '\n';
   for (char c : text) {
+    in_comment = c != '\n' && (in_comment || (c == '#' && (before == ' ' || before == '\n')));
+    before = c;
+    if (in_comment) continue;
     if (c == '\n') {
       at_line_start = true;
       column = 0;
@@ -233,11 +340,13 @@ std::string Quote(const std::string& text) {
 
 absl::StatusOr<Workload> ParseWorkload(std::string_view text) {
   if (NestsTooDeep(text)) return InvalidField("workload", "nested text", fmt::format("at most {} levels of nesting", kMaxDepth));
-  try {
-    return ParseRoot(YAML::Load(std::string(text)));
-  } catch (const YAML::Exception& error) {
-    return absl::InvalidArgumentError(fmt::format("workload line {} column {}: {}, accepted: YAML", error.mark.line + 1, error.mark.column + 1, error.msg));
+  if (auto plain = SplitPlainArrivals(text)) {
+    const std::string_view head = plain->head;
+    auto workload = ParseText(head, std::move(plain));
+    // An error is named by the parser that sees the whole text, unless that is too much for it.
+    if (workload.ok() || text.size() > kMaxTreeBytes) return workload;
   }
+  return ParseText(text, std::nullopt);
 }
 
 absl::StatusOr<Workload> LoadWorkload(const std::string& path) {
@@ -289,6 +398,15 @@ std::string WorkloadToYaml(const Workload& w) {
       for (const LabelMatch& l : n.labels) labels += fmt::format("{}{}: {}", labels.empty() ? "" : ", ", Quote(l.key), Quote(l.value));
       out += fmt::format(", labels: {{{}}}", labels);
     }
+    if (!n.taints.empty()) {
+      std::string taints;
+      for (const Taint& t : n.taints) {
+        const auto it = std::find_if(std::begin(kEffects), std::end(kEffects), [&](const auto& e) { return e.second == t.effect; });
+        taints += fmt::format("{}{{key: {}, value: {}, effect: {}}}", taints.empty() ? "" : ", ", Quote(t.key), Quote(t.value), it->first);
+      }
+      out += fmt::format(", taints: [{}]", taints);
+    }
+    if (n.is_unschedulable) out += ", unschedulable: true";
     if (n.position != Coordinates()) {
       out += fmt::format(", position: {{x_ms: {}, y_ms: {}, z_ms: {}, height_ms: {}}}", n.position.x_ms, n.position.y_ms, n.position.z_ms, n.position.height_ms);
     }
@@ -314,8 +432,12 @@ std::string WorkloadToYaml(const Workload& w) {
   }
   if (!w.arrivals.empty()) {
     out += "arrivals:\n";
+    std::vector<std::string> names;
+    for (const PodClass& c : w.pod_classes) names.push_back(Quote(c.name));
     for (const Arrival& a : w.arrivals) {
-      out += fmt::format("  - [{}, {}, {}]\n", a.time_us, Quote(w.pod_classes[a.pod_class].name), a.life_us == kForever ? "forever" : fmt::format("{}", a.life_us));
+      fmt::format_to(std::back_inserter(out), "  - [{}, {}, ", a.time_us, names[a.pod_class]);
+      if (a.life_us == kForever) out += "forever]\n";
+      else fmt::format_to(std::back_inserter(out), "{}]\n", a.life_us);
     }
   }
   return out;

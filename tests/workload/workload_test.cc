@@ -3,13 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
 #include <map>
 
 #include "support/shared_data.h"
+#include "support/temp_file.h"
 #include "workload/azure.h"
 #include "workload/openb.h"
 
@@ -18,23 +15,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-// A file with the given text, gone with the test.
-class TempFile {
- public:
-  explicit TempFile(const std::string& text) {
-    static int count = 0;
-    path_ = (std::filesystem::temp_directory_path() / ("berth-workload-" + std::to_string(getpid()) + "-" + std::to_string(count++))).string();
-    std::ofstream(path_, std::ios::binary) << text;
-  }
-  ~TempFile() { std::filesystem::remove(path_); }
-  TempFile(const TempFile&) = delete;
-  TempFile& operator=(const TempFile&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using test::TempFile;
 
 constexpr char kMinimal[] =
     "format: berth-workload-1\nname: w\nnodes:\n  - {name: n, count: 2, cpu: 4, memory: 8Gi}\npods:\n  - {name: p, share: 1, cpu: 500m, memory: 1Gi}\n";
@@ -203,12 +184,12 @@ TEST(Openb, BadFilesAreErrorsWithLineColumnFieldAndValue) {
     return std::string(result.ok() ? "OK" : result.status().message());
   };
   const std::pair<std::string, const char*> pod_cases[] = {
-      {"", "empty"}, {pods, "no rows"}, {"name,cpu_milli\na,1\n", "memory_mib"}, {pods + "a,1,1,0\n", "4 fields"}, {pods + "a,1,1,0,0,9\n", "6 fields"},
+      {"", "empty"}, {pods, "no rows"}, {"name,cpu_milli\na,1\n", "memory_mib"}, {pods + "a,1,1,0\n", "pod list line 2 column 5: 4 fields"}, {pods + "a,1,1,0,0,9\n", "pod list line 2 column 6: 6 fields"},
       {pods + "a,x,1,0,0\n", "pod list line 2 column 2 (cpu_milli) is \"x\""}, {pods + "a,-1,1,0,0\n", "from 0"}, {pods + "a,1e3,1,0,0\n", "1e3"},
       {pods + "a,99999999999999999999,1,0,0\n", "cpu_milli"}, {pods + "a,1,9223372036854775807,0,0\n", "memory_mib"}, {pods + "a,1,1,17,1000\n", "0 to 16"},
       {pods + "a,1,1,1,0\n", "1 to 1000"}, {pods + "a,1,1,1,1001\n", "1 to 1000"}, {pods + "a,1,1,nan,0\n", "nan"}, {pods + ",1,1,0,0\n", "name"},
-      {pods + "\"a,1,1,0,0\n", "quote"}, {pods + std::string("a,1,1,0,0\0\n", 11), "NUL"}, {pods + "a, 1,1,0,0\n", " 1"}, {pods + "\n\na,?,1,0,0\n", "line 4"},
-      {pods + "a" + std::string(5000, 'x') + ",1,1,0,0\n", "4096 bytes"}, {"name,cpu_milli,memory_mib,num_gpu,gpu_milli,name\na,1,1,0,0,b\n", "2 times"}};
+      {pods + "\"a,1,1,0,0\n", "line 2 column 1: a quote"}, {pods + "a,\"1\"x,1,0,0\n", "line 2 column 2: a quote"}, {pods + std::string("a,1,1,0,0\0\n", 11), "line 2 column 5: a NUL byte"}, {pods + "a, 1,1,0,0\n", " 1"}, {pods + "\n\na,?,1,0,0\n", "line 4"}, {pods + "\"a\r\nb\",1,1,0,0\nc,?,1,0,0\n", "line 4 column 2"},
+      {pods + "a" + std::string(5000, 'x') + ",1,1,0,0\n", "line 2 column 1: a field of 5001 bytes"}, {std::string(5000, ','), "up to 4096 columns"}, {"name,cpu_milli,memory_mib,num_gpu,gpu_milli,name\na,1,1,0,0,b\n", "2 times"}};
   for (const auto& [text, want] : pod_cases) EXPECT_THAT(pod_error(text), HasSubstr(want)) << text.substr(0, 100);
   const auto node_error = [](const std::string& text) {
     const TempFile file(text);
@@ -235,7 +216,7 @@ TEST(Openb, BadFilesAreErrorsWithLineColumnFieldAndValue) {
     return std::string(ReadNodeRanks(file.path(), 2).status().message());
   };
   EXPECT_EQ(ranks("s1\n1\n0\n"), "");
-  EXPECT_THAT(ranks("s1\n1\n1\n"), HasSubstr("each rank once"));
+  EXPECT_THAT(ranks("s1\n\n1\n1\n"), AllOf(HasSubstr("rank file line 4 column 1 (s1)"), HasSubstr("line 3 has it already")));
   EXPECT_THAT(ranks("s1\n1\n"), HasSubstr("2 rows"));
   EXPECT_THAT(ranks("s1\n1\n\"\"\n"), HasSubstr("rank file"));
 }
