@@ -128,7 +128,7 @@ class Ledger {
   absl::StatusOr<Generation> Release(std::string_view pod_id);
 
   // --- Facts from outside ----------------------------------------------------------------------------------------
-  // Errors: as ClusterState; RESOURCE_EXHAUSTED max_nodes, or totals of the cluster above 2^62.
+  // Errors: as ClusterState; RESOURCE_EXHAUSTED max_nodes, or totals of the cluster above 2^61.
   absl::StatusOr<ChangeReport> AddNode(const Node& node);
   absl::StatusOr<ChangeReport> UpdateNode(const Node& node);
   absl::StatusOr<ChangeReport> RemoveNode(std::string_view name);
@@ -150,6 +150,9 @@ class Ledger {
   // A copy of the cluster, made once a generation and shared. O(nodes) under the lock when the generation is new.
   Snapshot TakeSnapshot() const;
   std::optional<PodInfo> FindPod(std::string_view pod_id) const;
+  // The cluster as it would be without this pod, for explanations; `info` is the pod. O(nodes) under the lock. Errors:
+  // NOT_FOUND.
+  absl::StatusOr<ClusterState> CopyWithout(std::string_view pod_id, PodInfo* info) const;
   LedgerTotals totals() const;
   Generation generation() const;
 

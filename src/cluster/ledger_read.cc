@@ -43,6 +43,17 @@ std::optional<PodInfo> Ledger::FindPod(std::string_view pod_id) const {
   return InfoOf(records_[*slot]);
 }
 
+absl::StatusOr<ClusterState> Ledger::CopyWithout(std::string_view pod_id, PodInfo* info) const {
+  absl::MutexLock lock(&mu_);
+  const std::optional<uint32_t> slot = SlotOf(pod_id);
+  if (!slot) return absl::NotFoundError(fmt::format("pod.id is {}, which is not on record", Quoted(pod_id)));
+  const Record& record = records_[*slot];
+  *info = InfoOf(record);
+  ClusterState copy = state_;
+  if (record.node.is_valid()) BERTH_RETURN_IF_ERROR(copy.Remove(record.charged, record.node, record.charged_devices));
+  return copy;
+}
+
 LedgerTotals Ledger::totals() const {
   absl::MutexLock lock(&mu_);
   return {state_.generation(), state_.node_count(), assumed_, slot_of_id_.size() - assumed_, orphaned_};
