@@ -36,5 +36,7 @@ function(berth_tests folder)
   target_precompile_headers(${target} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
   gtest_discover_tests(${target} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 120
       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 900
-      ENVIRONMENT "BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR};BERTH_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+      # Two properties, since gtest_discover_tests splits a list of variables.
+      ENVIRONMENT "BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR}"
+      ENVIRONMENT_MODIFICATION "BERTH_BIN_DIR=set:${CMAKE_BINARY_DIR}/bin")
 endfunction()

@@ -15,7 +15,7 @@ libabsl-dev libeigen3-dev libfmt-dev libspdlog-dev
 # Command line, files of workloads and models and their checksums, CSV traces.
 libcli11-dev libcsv-dev libssl-dev libyaml-cpp-dev nlohmann-json3-dev
 # Server: gRPC, Protobuf, the ledger's journal, metrics.
-libgrpc++-dev libgrpc-dev libleveldb-dev libprotobuf-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc zlib1g-dev
+libgrpc++-dev libgrpc-dev libleveldb-dev libprotobuf-dev libsnappy-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc zlib1g-dev
 # Training. OpenBLAS takes the place of the reference BLAS, which is many times slower.
 libopenblas0-serial libtorch-dev
 # Plots of the report.
