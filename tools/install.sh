@@ -18,6 +18,8 @@ libcli11-dev libcsv-dev libssl-dev libyaml-cpp-dev nlohmann-json3-dev
 libgrpc++-dev libgrpc-dev libleveldb-dev libprotobuf-dev libsnappy-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc zlib1g-dev
 # Training. OpenBLAS takes the place of the reference BLAS, which is many times slower.
 libopenblas0-serial libtorch-dev
+# Tests of tools/openb-orders.
+golang-go
 # Plots of the report.
 gnuplot-nox
 # Tests and micro-benchmarks.

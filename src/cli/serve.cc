@@ -1,0 +1,102 @@
+// `berth serve`: the server.
+#include <csignal>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "cli/compose.h"
+#include "cli/verbs.h"
+#include "fmt/format.h"
+#include "policy/potential/model_dir.h"
+#include "server/server.h"
+#include "workload/openb.h"
+
+namespace berth::cli {
+namespace {
+
+struct Flags {
+  ServerOptions server;
+  std::string nodes, policy, model, workload;
+  double slow_start_s = 0;
+};
+
+// The nodes of --nodes: a workload (built-in name or YAML), or an openb node list.
+absl::StatusOr<std::vector<Node>> ReadNodes(const std::string& nodes, Workload* workload) {
+  const bool is_csv = std::filesystem::path(nodes).extension() == ".csv";
+  if (is_csv) return ReadOpenbNodes(nodes);
+  BERTH_ASSIGN_OR_RETURN(*workload, LoadWorkloadByNameOrFile(nodes));
+  return workload->Nodes();
+}
+
+absl::Status Run(Flags& flags) {
+  Workload workload;   // what the policy looks ahead to
+  std::vector<Node> nodes;
+  if (!flags.nodes.empty()) {
+    BERTH_ASSIGN_OR_RETURN(nodes, ReadNodes(flags.nodes, &workload));
+  }
+  if (!flags.workload.empty()) {
+    BERTH_ASSIGN_OR_RETURN(workload, LoadWorkloadByNameOrFile(flags.workload));
+  } else if (workload.pod_classes.empty()) {
+    const bool has_gpus = std::any_of(nodes.begin(), nodes.end(), [](const Node& n) { return n.gpu_count > 0; });
+    BERTH_ASSIGN_OR_RETURN(workload, BuiltinWorkload(has_gpus || nodes.empty() ? "openb-like" : "vm-like"));
+    LogInfo("no --workload: policies that look ahead use the mix of {}", workload.name);
+  }
+  if (flags.policy.empty() && flags.model.empty()) flags.policy = "fgd-keep-empty";
+  Server::Parts parts;
+  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, flags.model, workload));
+  parts.nodes = std::move(nodes);
+  parts.loader = [](const std::string& dir) { return LoadModelDir(dir); };
+  flags.server.ledger.cluster.slow_start_us = static_cast<int64_t>(flags.slow_start_s * 1e6);
+
+  // Signals are waited for, not handled; blocked before there are other threads, so that they reach this one.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  for (const LimitField& limit : LimitFields()) LogInfo("--{} {}", limit.flag, flags.server.limits.*limit.field);
+  LogInfo("BLAS of this process: {} (decisions need none: the forward pass is our own)", MachineJson()["blas"].get<std::string>());
+  const PolicyInfo info = parts.policy->info();
+  BERTH_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(flags.server, std::move(parts)));
+  LogInfo("policy {}{}{}, {} nodes", info.name, info.version.empty() ? "" : " version ", info.version, server->placements().ledger().totals().nodes);
+  fmt::print("ready {}\n", server->address());
+  std::fflush(stdout);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  LogInfo("signal {}: draining", signal);
+  server->Drain();
+  return absl::OkStatus();
+}
+
+const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
+  auto flags = std::make_shared<Flags>();
+  ServerOptions& o = flags->server;
+  CLI::App* verb = app.add_subcommand("serve", "The server: gRPC (berth.v1), fed by deltas, answering placement queries with one policy");
+  verb->footer("Prints `ready <address>` once it answers. Ends on SIGTERM: not serving, drained, exit 0.\nExamples:\n"
+               "  berth serve --listen 127.0.0.1:50051 --nodes nodes.csv --policy best-fit\n"
+               "  berth serve --listen unix:/run/berth.sock --nodes workloads/openb-like.yaml --model models/openb-like/1 --state /var/lib/berth");
+  verb->add_option("--listen", o.listen, "HOST:PORT (port 0: any free one) or unix:PATH")->capture_default_str();
+  verb->add_option("--nodes", flags->nodes, "the cluster at the start: an openb node list (.csv), a workload file or a built-in name; without it, deltas bring the nodes");
+  verb->add_option("--policy", flags->policy, "what decides, by name (berth policies)");
+  verb->add_option("--model", flags->model, "what decides, as a model directory");
+  verb->add_option("--workload", flags->workload, "the mix of pods that the policy looks ahead to; default: that of --nodes");
+  verb->add_option("--models", o.models_dir, "root of the model repository, for promote and rollback");
+  verb->add_option("--state", o.state_dir, "folder of the journal: placements and idempotency keys survive kill -9");
+  verb->add_flag("--fsync", o.fsync, "with --state: survive the loss of power too; slower");
+  verb->add_option("--slow-start-s", flags->slow_start_s, "weighted rule: a node that joins ramps up over this time")->check(CLI::Range(0.0, 86400.0));
+  verb->add_flag("--insecure-listen-beyond-loopback", o.insecure_listen_beyond_loopback, "accept an address that others can reach, without TLS");
+  verb->add_option("--tls-cert", o.tls.certificate_file, "PEM certificate chain");
+  verb->add_option("--tls-key", o.tls.key_file, "PEM private key");
+  verb->add_option("--tls-client-ca", o.tls.client_ca_file, "PEM; clients must show a certificate that it signed");
+  for (const LimitField& limit : LimitFields()) {
+    verb->add_option(fmt::format("--{}", limit.flag), o.limits.*limit.field, limit.help)->check(CLI::Range(limit.low, limit.high))->capture_default_str();
+  }
+  verb->set_config("--config", "", "read flags from a file");
+  verb->callback([flags, &result] { result.status = Run(*flags); });
+});
+
+}  // namespace
+}  // namespace berth::cli

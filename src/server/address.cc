@@ -1,0 +1,45 @@
+#include <charconv>
+
+#include "base/status.h"
+#include "server/options.h"
+
+namespace berth {
+namespace {
+
+bool IsLoopback(std::string_view host) {
+  return host == "localhost" || host == "[::1]" || (host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos);
+}
+
+}  // namespace
+
+absl::StatusOr<ListenAddress> ParseListenAddress(const ServerOptions& options) {
+  constexpr std::string_view kAccepted = "HOST:PORT with a port from 0 to 65535, or unix:PATH with a path of 1 to 100 bytes";
+  const std::string_view text = options.listen;
+  ListenAddress address;
+  address.grpc_address = options.listen;
+  if (text.find('\0') != std::string_view::npos) return InvalidField("--listen", text, kAccepted);
+  if (text.starts_with("unix:")) {
+    const std::string_view path = text.substr(5);
+    if (path.empty() || path.size() > 100) return InvalidField("--listen", text, kAccepted);
+    address.is_unix = true;
+    return address;
+  }
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return InvalidField("--listen", text, kAccepted);
+  const std::string_view port = text.substr(colon + 1);
+  int number = -1;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size() || number < 0 || number > 65535) {
+    return InvalidField("--listen", text, kAccepted);
+  }
+  address.host = text.substr(0, colon);
+  if (address.host.find(':') != std::string::npos && address.host.front() != '[') return InvalidField("--listen", text, kAccepted);
+  if (!IsLoopback(address.host) && options.tls.certificate_file.empty() && !options.insecure_listen_beyond_loopback) {
+    return absl::FailedPreconditionError(
+        "--listen is " + Quoted(text) +
+        ", which others can reach: give --tls-cert and --tls-key, or say --insecure-listen-beyond-loopback");
+  }
+  return address;
+}
+
+}  // namespace berth
