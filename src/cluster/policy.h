@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,20 @@ struct Candidate {
   NodeState before, after;
 };
 
+// What a pod is worth on one of the nodes that a caller named.
+struct NodeVerdict {
+  std::optional<Constraint> refused;   // the node's state can't take the pod, or the policy doesn't want to
+  double score = 0;                    // higher is better; 0 where refused
+};
+
+struct Weighed {
+  static constexpr size_t kNone = ~size_t{0};
+  std::vector<NodeVerdict> verdicts;   // one a node asked about, in their order
+  size_t chosen = kNone;               // index of the best one, ties by the policy's rule among the asked nodes
+  size_t runner_up = kNone;            // the next best
+  DeviceSet devices = 0;               // on the chosen one
+};
+
 struct Explanation {
   Decision decision;
   std::vector<Candidate> candidates;   // best first, one a state class (or a node, where a rule looks at single nodes)
@@ -67,6 +83,10 @@ class Decider {
   virtual ~Decider() = default;
   // Requires that `view` keys by the policy's key_fields. No allocation once warm; never fails.
   virtual Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) = 0;
+  // Weighs nodes that the caller named, for orchestrators that choose the candidates themselves. Looked at is what the
+  // nodes have free, exactly, and the policy's own refusals: labels, taints and cordons are what the caller chose by.
+  // Requires present nodes; `weighed` is overwritten. Cost: O(nodes asked) beside what Decide costs.
+  virtual void Weigh(const ClusterState& view, const Pod& pod, uint64_t seed, std::span<const NodeId> nodes, Weighed* weighed) = 0;
   // The same decision with up to `max_candidates` of what was weighed. Slower.
   virtual Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max_candidates) = 0;
 };

@@ -9,7 +9,7 @@
 namespace berth {
 namespace {
 
-constexpr size_t kMaxNameBytes = 253;    // Kubernetes' limit for names
+constexpr size_t kMaxNameBytes = 317;    // Kubernetes' longest: a label's key is a prefix of 253, "/" and 63
 constexpr size_t kMaxListEntries = 256;  // labels, taints, tolerations, models of one object
 constexpr double kMaxLatencyMs = 1e7;
 

@@ -66,6 +66,27 @@ class ClassDecider : public Decider {
     return explanation;
   }
 
+  void Weigh(const ClusterState& view, const Pod& pod, uint64_t seed, std::span<const NodeId> nodes, Weighed* weighed) override {
+    const Query query = PrepareWithoutMask(view, pod);
+    weighed->verdicts.resize(nodes.size());
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const ClassId id = view.view(nodes[i]).class_id;
+      const double score = query.row->scores[id.value];
+      NodeVerdict& verdict = weighed->verdicts[i];
+      verdict = {};
+      if (score == ScoreTree::kNone) verdict.refused = FirstViolation(view.shape_of(view.state_class(id).state), view.state_class(id).state, query.request);
+      else if (!IsAllowed(query, nodes[i])) verdict.refused = Constraint::kMemory;
+      else verdict.score = score;
+    }
+    Rng rng(seed);
+    weighed->chosen = BestOf(query, nodes, weighed->verdicts, Weighed::kNone, rng);
+    weighed->runner_up = weighed->chosen == Weighed::kNone ? Weighed::kNone : BestOf(query, nodes, weighed->verdicts, weighed->chosen, rng);
+    weighed->devices = 0;
+    if (weighed->chosen == Weighed::kNone) return;
+    const NodeId chosen = nodes[weighed->chosen];
+    weighed->devices = Devices(query, chosen, ScoreOf(query, view.view(chosen).class_id), rng);
+  }
+
  private:
   struct Query {
     const ClusterState& view;
@@ -77,9 +98,16 @@ class ClassDecider : public Decider {
   };
 
   Query Prepare(const ClusterState& view, const Pod& pod) {
+    Query query = PrepareWithoutMask(view, pod);
+    query.mask = masks_.Get(view, pod);
+    query.is_plain = query.is_plain && query.mask == nullptr;
+    return query;
+  }
+
+  Query PrepareWithoutMask(const ClusterState& view, const Pod& pod) {
     Refresh(view);
-    Query query{view, pod, view.Resolve(pod.request), masks_.Get(view, pod)};
-    query.is_plain = query.mask == nullptr && query.request.mem_floor_bytes == query.request.mem_bytes;
+    Query query{view, pod, view.Resolve(pod.request)};
+    query.is_plain = query.request.mem_floor_bytes == query.request.mem_bytes;
     if (rows_.size() >= kMaxRows) rows_.clear();
     query.row = &rows_[query.request];
     Sync(query);
@@ -164,6 +192,33 @@ class ClassDecider : public Decider {
       if (IsAllowed(query, m) && k-- == 0) return m;
     }
     return members.back();
+  }
+
+  // The best of the weighed nodes but `except`: by score, then by the tie scorer and the tie rule.
+  size_t BestOf(const Query& query, std::span<const NodeId> nodes, std::span<const NodeVerdict> verdicts, size_t except, Rng& rng) {
+    double best = ScoreTree::kNone;
+    tied_.clear();   // classes of the best nodes, once each
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      if (i == except || verdicts[i].refused || verdicts[i].score < best) continue;
+      if (verdicts[i].score > best) tied_.clear();
+      best = verdicts[i].score;
+      const ClassId id = query.view.view(nodes[i]).class_id;
+      if (std::find(tied_.begin(), tied_.end(), id) == tied_.end()) tied_.push_back(id);
+    }
+    if (tied_.empty()) return Weighed::kNone;
+    kept_ = tied_;
+    if (tied_.size() > 1) Narrow(query);
+    size_t chosen = Weighed::kNone;
+    uint64_t seen = 0;
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const auto& view = query.view.view(nodes[i]);
+      if (i == except || verdicts[i].refused || verdicts[i].score != best ||
+          std::find(kept_.begin(), kept_.end(), view.class_id) == kept_.end()) continue;
+      const bool is_better = spec_->tie == TieRule::kUniform ? rng.Below(++seen) == 0
+                                                             : chosen == Weighed::kNone || view.rank < query.view.view(nodes[chosen]).rank;
+      if (is_better) chosen = i;
+    }
+    return chosen;
   }
 
   // The best score over classes of which some member may be used.

@@ -74,6 +74,41 @@ class NodeDecider : public Decider {
     return explanation;
   }
 
+  void Weigh(const ClusterState& view, const Pod& pod, uint64_t, std::span<const NodeId> nodes, Weighed* weighed) override {
+    const ResolvedRequest request = view.Resolve(pod.request);
+    weighed->verdicts.assign(nodes.size(), {});
+    weighed->chosen = weighed->runner_up = Weighed::kNone;
+    weighed->devices = 0;
+    const auto is_before = [&](size_t a, size_t b) {   // whether a is the better one
+      if (b == Weighed::kNone) return true;
+      const NodeVerdict &x = weighed->verdicts[a], &y = weighed->verdicts[b];
+      return x.score != y.score ? x.score > y.score : view.view(nodes[a]).rank < view.view(nodes[b]).rank;
+    };
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      NodeVerdict& verdict = weighed->verdicts[i];
+      const auto& node = view.view(nodes[i]);
+      const NodeState& state = view.state_class(node.class_id).state;
+      verdict.refused = FirstViolation(view.shape_of(state), state, request);
+      if (!verdict.refused && NeedsExactCheck(state, request) && !view.FitsExactly(nodes[i], request)) verdict.refused = Constraint::kMemory;
+      if (verdict.refused) continue;
+      const double score = spec_->is_round_robin ? -static_cast<double>(Turn(view, node.rank)) : spec_->score(view, node, pod);
+      if (score == kRefused) {
+        verdict.refused = Constraint::kPolicy;
+        continue;
+      }
+      verdict.score = score;
+      if (is_before(i, weighed->chosen)) {
+        weighed->runner_up = weighed->chosen;
+        weighed->chosen = i;
+      } else if (is_before(i, weighed->runner_up)) {
+        weighed->runner_up = i;
+      }
+    }
+    if (weighed->chosen == Weighed::kNone) return;
+    const NodeId chosen = nodes[weighed->chosen];
+    weighed->devices = view.DevicesAt(chosen, TightestDevices(view.state_class(view.view(chosen).class_id).state, request));
+  }
+
  private:
   const std::vector<Fit>& FitsOf(const ClusterState& view, const ResolvedRequest& request) {
     if (naming_version_ != view.naming_version() || rows_.size() >= kMaxRows) {

@@ -89,6 +89,42 @@ inline void ExpectSameDecision(const Decision& a, const Decision& b) {
   EXPECT_EQ(a.refused, b.refused);
 }
 
+// Weigh says of each node what the node's state says, and agrees with Decide where both look at the same nodes.
+inline void CheckWeigh(const ClusterState& state, const Pod& pod, const ResolvedRequest& request, uint64_t seed, const Decision& decision,
+                       Decider& decider) {
+  std::vector<NodeId> nodes, allowed;
+  Pod free = pod;   // asks for nothing but capacity
+  free.node_selector.clear();
+  for (uint32_t i = 0; i < state.nodes().size(); ++i) {
+    if (!state.node(NodeId(i)).is_present) continue;
+    nodes.push_back(NodeId(i));
+    const auto violation = state.Violation(NodeId(i), pod, request);
+    if (violation != Constraint::kUnschedulable && violation != Constraint::kTaint && violation != Constraint::kSelector) allowed.push_back(NodeId(i));
+  }
+  Weighed weighed;
+  decider.Weigh(state, free, seed, nodes, &weighed);
+  ASSERT_EQ(weighed.verdicts.size(), nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const NodeVerdict& verdict = weighed.verdicts[i];
+    EXPECT_TRUE(std::isfinite(verdict.score));
+    const bool is_taken = !verdict.refused || verdict.refused == Constraint::kPolicy;
+    EXPECT_EQ(is_taken, state.FitsExactly(nodes[i], request)) << "node " << i;
+  }
+  decider.Weigh(state, pod, seed, allowed, &weighed);
+  EXPECT_EQ(weighed.chosen != Weighed::kNone, decision.is_placed);
+  if (!decision.is_placed || weighed.chosen == Weighed::kNone) return;
+  EXPECT_FALSE(weighed.verdicts[weighed.chosen].refused.has_value());
+  EXPECT_EQ(weighed.verdicts[weighed.chosen].score, decision.score);
+  if (decision.tied_nodes == 1) {
+    EXPECT_EQ(allowed[weighed.chosen], decision.node);
+    EXPECT_EQ(__builtin_popcount(weighed.devices), pod.request.gpu_count);
+  }
+  if (weighed.runner_up != Weighed::kNone) {
+    EXPECT_NE(weighed.runner_up, weighed.chosen);
+    EXPECT_LE(weighed.verdicts[weighed.runner_up].score, decision.score);
+  }
+}
+
 // One run of the kit; `may_refuse_feasible`: the policy has a reason of its own to take no node (Constraint::kPolicy).
 inline void CheckPolicyConformance(const Policy& policy, uint64_t seed, int steps = 150) {
   RandomCluster cluster(seed, policy.info().key_fields);
@@ -129,6 +165,8 @@ inline void CheckPolicyConformance(const Policy& policy, uint64_t seed, int step
     ExpectSameDecision(warm->Decide(copy, pod, decision_seed, {.count_nodes = true}), decision);
     const Explanation explanation = warm->Explain(state, pod, decision_seed, 5);
     ExpectSameDecision(explanation.decision, decision);
+
+    CheckWeigh(state, pod, request, decision_seed, decision, *warm);
 
     if (decision.is_placed) {
       EXPECT_FALSE(explanation.candidates.empty());

@@ -64,6 +64,11 @@ class FaultyDecider : public Decider {
     if (fault_ == 4 && pod.request.gpu_count > 0) d.devices <<= 1;                                                     // wrong device
     return d;
   }
+  void Weigh(const ClusterState& view, const Pod& pod, uint64_t seed, std::span<const NodeId> nodes, Weighed* weighed) override {
+    inner_->Weigh(view, pod, seed, nodes, weighed);
+    if (fault_ == 5 && !nodes.empty()) weighed->verdicts.front().refused.reset();   // takes what doesn't fit
+    if (fault_ == 6 && weighed->runner_up != Weighed::kNone) std::swap(weighed->chosen, weighed->runner_up);
+  }
   Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max) override {
     Explanation e = inner_->Explain(view, pod, seed, max);
     e.decision = Decide(view, pod, seed, {.count_nodes = true});
@@ -90,7 +95,7 @@ class FaultyPolicy : public Policy {
 TEST(PolicyKit, CatchesSeededFaults) {
   const auto inner = MakePolicy("best-fit", {});
   ASSERT_TRUE(inner.ok());
-  for (int fault = -1; fault < 5; ++fault) {
+  for (int fault = -1; fault < 7; ++fault) {
     ::testing::TestPartResultArray results;
     {
       ::testing::ScopedFakeTestPartResultReporter reporter(::testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
