@@ -1,0 +1,6 @@
+//go:build tools
+
+// Package tools names the program that control_plane.sh builds, so that go.mod and go.sum cover it.
+package tools
+
+import _ "sigs.k8s.io/kwok/cmd/kwok"
