@@ -20,12 +20,13 @@ make_keys() {
   openssl ecparam -name prime256v1 -genkey -noout -out "$dir/pki/service-accounts.key"
 }
 
-# user NAME USER GROUPS: a random token for USER, in tokens.csv and in NAME.token.
+# user NAME USER GROUPS: a random token for USER, in tokens.csv, in NAME.token, and in NAME.header for curl.
 user() {
   local token
   token=$(openssl rand -hex 16)
   printf '%s,%s,%s,"%s"\n' "$token" "$2" "$1" "$3" >>"$dir/tokens.csv"
   printf '%s' "$token" >"$dir/$1.token"
+  printf 'Authorization: Bearer %s' "$token" >"$dir/$1.header"
 }
 
 # kubeconfig NAME: NAME.kubeconfig for the user of that name.
@@ -70,7 +71,7 @@ spawn_apiserver() {
     --service-account-signing-key-file="$dir/pki/service-accounts.key" --service-cluster-ip-range=10.0.0.0/24 \
     --disable-admission-plugins=ServiceAccount --allow-privileged=true --endpoint-reconciler-type=none --profiling=false
 }
-apiserver_is_ready() { fetch_as_admin "https://127.0.0.1:$API_SERVER_PORT/readyz"; }
+apiserver_is_ready() { fetch -H "@$dir/admin.header" "https://127.0.0.1:$API_SERVER_PORT/readyz"; }
 
 # The controllers that a test may need, and no others: memory is scarce.
 # --use-service-account-credentials: the controller manager's own user may not write EndpointSlices.
@@ -123,11 +124,15 @@ restart_apiserver() {
   await apiserver apiserver_is_ready || give_up apiserver
 }
 
+berth_lists_nodes() { fetch -H "@$dir/berth.header" "https://127.0.0.1:$API_SERVER_PORT/api/v1/nodes?limit=1" >/dev/null 2>&1; }
+
 # What user `berth` may do: the manifest that Berth ships; as long as there is none, what kube-scheduler may do.
 grant_berth() {
   local shipped=$here/../../../deploy/kubernetes/extender/rbac.yaml
   if [ -f "$shipped" ]; then
     "$dir/kubectl" apply -f "$shipped" >/dev/null || die "the API server refuses deploy/kubernetes/extender/rbac.yaml; see above"
+    wait_until 5 berth_lists_nodes ||
+      die "deploy/kubernetes/extender/rbac.yaml gives user berth no right to list nodes"
     return
   fi
   "$dir/kubectl" apply -f - >/dev/null <<'YAML' || die "the API server refuses the rights of user berth; see above"
@@ -191,7 +196,6 @@ up() {
   user kcm system:kube-controller-manager ''
   user sched system:kube-scheduler ''
   user berth berth ''
-  printf 'Authorization: Bearer %s' "$(<"$dir/admin.token")" >"$dir/admin.header"
 
   start_on_free_ports etcd spawn_etcd etcd_is_healthy
   start_on_free_ports apiserver spawn_apiserver apiserver_is_ready

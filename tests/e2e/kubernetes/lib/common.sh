@@ -36,7 +36,6 @@ wait_until() {
 
 # Requests to loopback only, so a proxy from the environment is never asked.
 fetch() { curl --silent --show-error --fail --noproxy '*' --max-time 10 --cacert "$dir/pki/ca.crt" "$@"; }
-fetch_as_admin() { fetch -H "@$dir/admin.header" "$@"; }
 
 # free_port: a port of 127.0.0.1 on which nobody listens, below the range from which the kernel takes the ports of clients.
 # Somebody may still be faster: see start_on_free_ports.
