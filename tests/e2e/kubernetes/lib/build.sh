@@ -91,6 +91,7 @@ build_all() {
   # One build at a time: a second one waits, and then finds the programs.
   exec {lock}>"$(cache_folder)/lock"
   flock -w "$build_s" "$lock" || die "another build holds the cache's lock"
+  rm -rf "$(cache_folder)"/.build.* # what a killed build left
   minor=${version#1.}
   build_module etcd "$(etcd_folder)" '' go.etcd.io/etcd/server/v3
   build_module kwok "$(kwok_folder)" '' sigs.k8s.io/kwok/cmd/kwok
