@@ -60,7 +60,7 @@ build_module() {
     return
   fi
   check_go "$module"
-  say "$module: building (minutes; about 3 GB of Go build cache for Kubernetes)"
+  say "$module: building, which takes minutes"
   stage=$(mktemp -d "$(cache_folder)/.build.XXXXXX")
   trap 'rm -rf "$stage"' EXIT
   mkdir "$stage/module" "$stage/out" "$stage/out/bin"
