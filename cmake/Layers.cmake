@@ -8,7 +8,7 @@ set(BERTH_FOLDERS
     policy workload lp
     env env/node_mdp
     evaluate
-    agent server adapters
+    agent server adapters/kubernetes
     cli)
 
 # Our own folders that a folder may include, besides itself.
@@ -23,8 +23,8 @@ set(BERTH_LAYER_env_node_mdp base cluster mdp policy workload lp env)
 set(BERTH_LAYER_evaluate base cluster mdp policy workload lp env env/node_mdp)
 set(BERTH_LAYER_agent base cluster mdp policy workload lp env env/node_mdp evaluate)
 set(BERTH_LAYER_server base cluster mdp policy workload lp env evaluate)
-set(BERTH_LAYER_adapters base cluster policy workload)
-set(BERTH_LAYER_cli base cluster mdp policy workload lp env env/node_mdp evaluate agent server adapters)
+set(BERTH_LAYER_adapters_kubernetes base cluster policy workload)
+set(BERTH_LAYER_cli base cluster mdp policy workload lp env env/node_mdp evaluate agent server adapters/kubernetes)
 
 # Third-party headers that a folder may include, by the first path component (or the whole header).
 set(BERTH_THIRD_PARTY_base absl fmt spdlog)
@@ -37,6 +37,6 @@ set(BERTH_THIRD_PARTY_env absl fmt Eigen)
 set(BERTH_THIRD_PARTY_env_node_mdp absl fmt Eigen)
 set(BERTH_THIRD_PARTY_evaluate absl fmt nlohmann)
 set(BERTH_THIRD_PARTY_agent absl fmt Eigen torch ATen c10 nlohmann)
-set(BERTH_THIRD_PARTY_server absl fmt grpc grpcpp google berth nlohmann prometheus leveldb)
-set(BERTH_THIRD_PARTY_adapters absl fmt nlohmann)
+set(BERTH_THIRD_PARTY_server absl fmt grpc grpcpp google berth nlohmann prometheus leveldb boost openssl)
+set(BERTH_THIRD_PARTY_adapters_kubernetes absl fmt nlohmann simdjson.h curl prometheus yaml-cpp)
 set(BERTH_THIRD_PARTY_cli absl fmt CLI yaml-cpp nlohmann grpc grpcpp google berth prometheus torch)

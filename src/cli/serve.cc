@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/compose.h"
+#include "cli/side_port.h"
 #include "cli/verbs.h"
 #include "fmt/format.h"
 #include "policy/potential/model_dir.h"
@@ -18,6 +19,7 @@ namespace {
 
 struct Flags {
   ServerOptions server;
+  SidePortOptions side;
   std::string nodes, policy, model, workload;
   double slow_start_s = 0;
 };
@@ -59,14 +61,28 @@ absl::Status Run(Flags& flags) {
 
   for (const LimitField& limit : LimitFields()) LogInfo("--{} {}", limit.flag, flags.server.limits.*limit.field);
   LogInfo("BLAS of this process: {} (decisions need none: the forward pass is our own)", MachineJson()["blas"].get<std::string>());
+  const bool has_api = flags.side.in_cluster || !flags.side.kubeconfig.empty();
+  if (flags.side.http.listen.empty() && (has_api || !flags.side.decision_log.empty())) {
+    return absl::InvalidArgumentError("--kubeconfig, --in-cluster and --decision-log need --extender");
+  }
+  if (has_api && !flags.nodes.empty()) return absl::InvalidArgumentError("--nodes: the nodes come from the API server");
   const PolicyInfo info = parts.policy->info();
   BERTH_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Start(flags.server, std::move(parts)));
   LogInfo("policy {}{}{}, {} nodes", info.name, info.version.empty() ? "" : " version ", info.version, server->placements().ledger().totals().nodes);
+  std::unique_ptr<SidePort> side;
+  if (!flags.side.http.listen.empty()) {
+    flags.side.http.insecure_listen_beyond_loopback = flags.server.insecure_listen_beyond_loopback;
+    BERTH_ASSIGN_OR_RETURN(side, SidePort::Start(flags.side, &server->placements()));
+    LogInfo("extender, /metrics, /livez and /readyz on {}", side->address());
+    fmt::print("extender {}\n", side->address());
+  }
   fmt::print("ready {}\n", server->address());
   std::fflush(stdout);
   int signal = 0;
   sigwait(&signals, &signal);
   LogInfo("signal {}: draining", signal);
+  if (side != nullptr) side->SetNotReady();
+  side.reset();
   server->Drain();
   return absl::OkStatus();
 }
@@ -77,7 +93,8 @@ const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
   CLI::App* verb = app.add_subcommand("serve", "The server: gRPC (berth.v1), fed by deltas, answering placement queries with one policy");
   verb->footer("Prints `ready <address>` once it answers. Ends on SIGTERM: not serving, drained, exit 0.\nExamples:\n"
                "  berth serve --listen 127.0.0.1:50051 --nodes nodes.csv --policy best-fit\n"
-               "  berth serve --listen unix:/run/berth.sock --nodes workloads/openb-like.yaml --model models/openb-like/1 --state /var/lib/berth");
+               "  berth serve --listen unix:/run/berth.sock --nodes workloads/openb-like.yaml --model models/openb-like/1 --state /var/lib/berth\n"
+               "  berth serve --extender 127.0.0.1:50052 --kubeconfig ~/.kube/config --policy best-fit");
   verb->add_option("--listen", o.listen, "HOST:PORT (port 0: any free one) or unix:PATH")->capture_default_str();
   verb->add_option("--nodes", flags->nodes, "the cluster at the start: an openb node list (.csv), a workload file or a built-in name; without it, deltas bring the nodes");
   verb->add_option("--policy", flags->policy, "what decides, by name (berth policies)");
@@ -94,6 +111,25 @@ const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
   for (const LimitField& limit : LimitFields()) {
     verb->add_option(fmt::format("--{}", limit.flag), o.limits.*limit.field, limit.help)->check(CLI::Range(limit.low, limit.high))->capture_default_str();
   }
+  SidePortOptions& k = flags->side;
+  k.http.flag = "--extender";
+  k.http.listen.clear();
+  verb->add_option("--extender", k.http.listen, "HOST:PORT of the HTTP side port: the Kubernetes scheduler extender, /metrics, /livez, /readyz; prints `extender <address>`");
+  verb->add_option("--extender-prefix", k.prefix, "path before filter, prioritize, preempt and bind: urlPrefix of the scheduler's configuration")->capture_default_str();
+  verb->add_option("--extender-tls-cert", k.http.tls.certificate_file, "PEM certificate chain of the side port");
+  verb->add_option("--extender-tls-key", k.http.tls.key_file, "PEM private key of the side port");
+  verb->add_option("--extender-tls-client-ca", k.http.tls.client_ca_file, "PEM; clients of the side port must show a certificate that it signed");
+  verb->add_option("--extender-max-body-bytes", k.http.max_body_bytes, "of one request; whole nodes take about 4 KB each")->check(CLI::Range(int64_t{1} << 10, int64_t{1} << 30))->capture_default_str();
+  verb->add_option("--extender-max-total-body-bytes", k.http.max_total_body_bytes, "of all requests at once")->check(CLI::Range(int64_t{1} << 10, int64_t{1} << 34))->capture_default_str();
+  verb->add_option("--extender-max-connections", k.http.max_connections)->check(CLI::Range(int64_t{1}, int64_t{100000}))->capture_default_str();
+  verb->add_option("--extender-request-timeout-s", k.http.request_timeout_s, "from the first byte of a request to its last")->check(CLI::Range(int64_t{1}, int64_t{3600}))->capture_default_str();
+  verb->add_option("--extender-idle-timeout-s", k.http.idle_timeout_s, "between requests")->check(CLI::Range(int64_t{1}, int64_t{86400}))->capture_default_str();
+  verb->add_option("--kubeconfig", k.kubeconfig, "read nodes and pods from this API server, and bind there");
+  verb->add_option("--context", k.context, "context of --kubeconfig; default: its current one");
+  verb->add_flag("--in-cluster", k.in_cluster, "the same with the service account of the pod that this runs in");
+  verb->add_option("--watch-s", k.watch_s, "length of a watch before it is renewed")->check(CLI::Range(int64_t{1}, int64_t{3600}))->capture_default_str();
+  verb->add_option("--decision-log", k.decision_log, "file of one JSON object a decision of the extender; rotated, three older ones are kept");
+  verb->add_option("--decision-log-bytes", k.decision_log_bytes, "of one such file")->check(CLI::Range(int64_t{1} << 16, int64_t{1} << 40))->capture_default_str();
   verb->set_config("--config", "", "read flags from a file");
   verb->callback([flags, &result] { result.status = Run(*flags); });
 });

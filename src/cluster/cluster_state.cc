@@ -393,27 +393,31 @@ absl::Status ClusterState::CheckDevices(const NodeRecord& record, const Resolved
 void ClusterState::Charge(NodeId id, const ResolvedRequest& request, DeviceSet devices, int sign) {
   NodeRecord& record = nodes_[id.value];
   Leave(id);
-  record.cpu_milli -= sign * request.cpu_milli;
-  record.mem_bytes -= sign * request.mem_bytes;
+  const int32_t before = record.pod_count;
+  ChargeRecord(request, devices, sign, &record);
   used_cpu_milli_ += sign * request.cpu_milli;
   used_mem_bytes_ += sign * request.mem_bytes;
-  for (size_t i = 0; i < kMaxExtendedNames; ++i) record.extended[i] -= sign * request.extended[i];
-  for (DeviceSet bits = devices; bits != 0; bits &= bits - 1) {
-    const int i = __builtin_ctz(bits);
-    if (i >= record.spec.gpu_count) continue;
-    record.gpu_milli[static_cast<size_t>(i)] =
-        static_cast<int16_t>(record.gpu_milli[static_cast<size_t>(i)] - sign * request.gpu_milli);
-    used_gpu_milli_ += sign * request.gpu_milli;
-  }
-  const int32_t before = record.pod_count;
-  record.pod_count += sign;
+  used_gpu_milli_ += sign * __builtin_popcount(devices & ((DeviceSet{1} << record.spec.gpu_count) - 1)) * request.gpu_milli;
   pod_count_ += sign;
   if (before == 0) ++active_nodes_;
   else if (record.pod_count == 0) --active_nodes_;
-  const int affinity = AffinityIndex(request.gpu_count, request.gpu_milli);
-  if (affinity >= 0) record.affinity_count[static_cast<size_t>(affinity)] += sign;
   Enter(id);
   ++generation_;
+}
+
+void ClusterState::ChargeRecord(const ResolvedRequest& request, DeviceSet devices, int sign, NodeRecord* record) {
+  record->cpu_milli -= sign * request.cpu_milli;
+  record->mem_bytes -= sign * request.mem_bytes;
+  for (size_t i = 0; i < kMaxExtendedNames; ++i) record->extended[i] -= sign * request.extended[i];
+  for (DeviceSet bits = devices; bits != 0; bits &= bits - 1) {
+    const int i = __builtin_ctz(bits);
+    if (i >= record->spec.gpu_count) continue;
+    int16_t& free = record->gpu_milli[static_cast<size_t>(i)];
+    free = static_cast<int16_t>(free - sign * request.gpu_milli);
+  }
+  record->pod_count += sign;
+  const int affinity = AffinityIndex(request.gpu_count, request.gpu_milli);
+  if (affinity >= 0) record->affinity_count[static_cast<size_t>(affinity)] += sign;
 }
 
 absl::Status ClusterState::Place(const ResolvedRequest& request, NodeId id, DeviceSet devices) {
@@ -486,6 +490,14 @@ bool ClusterState::FitsExactly(NodeId id, const ResolvedRequest& request) const 
   const NodeRecord& record = nodes_[id.value];
   return !FirstViolation(shapes_[record.shape], classes_[views_[id.value].class_id.value].state, request) &&
          record.mem_bytes >= request.mem_bytes;
+}
+
+std::optional<Constraint> ClusterState::ViolationWithout(NodeId id, std::span<const Held> held, const ResolvedRequest& request) const {
+  NodeRecord record = nodes_[id.value];
+  for (const Held& h : held) ChargeRecord(h.request, h.devices, -1, &record);
+  const auto violation = FirstViolation(shapes_[record.shape], StateOf(record), request);
+  if (violation || record.mem_bytes >= request.mem_bytes) return violation;
+  return Constraint::kMemory;
 }
 
 DeviceSet ClusterState::DevicesAt(NodeId id, DevicePositions positions) const {

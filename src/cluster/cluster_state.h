@@ -159,6 +159,13 @@ class ClusterState {
   std::optional<Constraint> Violation(NodeId node, const Pod& pod, const ResolvedRequest& request) const;
   // Exact capacity check of one node; taints and labels are not looked at.
   bool FitsExactly(NodeId node, const ResolvedRequest& request) const;
+  // What a pod holds on its node.
+  struct Held {
+    ResolvedRequest request;
+    DeviceSet devices = 0;
+  };
+  // The capacity check of one node as if these pods of it were gone: what a preemption would gain. O(held).
+  std::optional<Constraint> ViolationWithout(NodeId node, std::span<const Held> held, const ResolvedRequest& request) const;
   // The devices of this node that stand for those positions of its state: among devices with equal free the lowest index.
   DeviceSet DevicesAt(NodeId node, DevicePositions positions) const;
   // Rank of the node that the last Place chose; rank_end() before the first.
@@ -202,6 +209,7 @@ class ClusterState {
   void Leave(NodeId id);
   void Recount(const NodeRecord& record, int sign);
   void Charge(NodeId id, const ResolvedRequest& request, DeviceSet devices, int sign);
+  static void ChargeRecord(const ResolvedRequest& request, DeviceSet devices, int sign, NodeRecord* record);
   absl::Status CheckDevices(const NodeRecord& record, const ResolvedRequest& request, DeviceSet devices) const;
   int64_t Floor(int64_t bytes) const;
   bool is_present(NodeId id) const { return id.value < nodes_.size() && nodes_[id.value].is_present; }

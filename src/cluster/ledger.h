@@ -31,6 +31,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -149,6 +150,9 @@ class Ledger {
   // --- Reading ---------------------------------------------------------------------------------------------------
   // A copy of the cluster, made once a generation and shared. O(nodes) under the lock when the generation is new.
   Snapshot TakeSnapshot() const;
+  // Calls `read` with the state itself, under the lock: for questions too frequent for a snapshot. It must be short and must
+  // not call the ledger.
+  void Read(absl::FunctionRef<void(const ClusterState&)> read) const;
   std::optional<PodInfo> FindPod(std::string_view pod_id) const;
   // The cluster as it would be without this pod, for explanations; `info` is the pod. O(nodes) under the lock. Errors:
   // NOT_FOUND.

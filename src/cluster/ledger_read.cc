@@ -21,6 +21,11 @@ Snapshot Ledger::TakeSnapshot() const {
   return *snapshot_;
 }
 
+void Ledger::Read(absl::FunctionRef<void(const ClusterState&)> read) const {
+  absl::MutexLock lock(&mu_);
+  read(state_);
+}
+
 std::string_view Ledger::NodeNameOf(const Record& record) const {
   return record.node.is_valid() ? std::string_view(state_.node(record.node).spec.name) : std::string_view(record.orphan_node);
 }

@@ -79,7 +79,7 @@ struct Pod {
   bool has_constraints() const { return !node_selector.empty() || !tolerations.empty(); }
 };
 
-// Errors: as ValidateRequest; also an empty or over-long id, label or taint text (317 bytes), non-finite coordinates.
+// Errors: as ValidateRequest; also an empty or over-long id, label or taint text (253 bytes, keys 317), non-finite coordinates.
 absl::Status ValidatePod(std::string_view field, const Pod& pod);
 
 }  // namespace berth

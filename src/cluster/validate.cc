@@ -9,7 +9,8 @@
 namespace berth {
 namespace {
 
-constexpr size_t kMaxNameBytes = 317;    // Kubernetes' longest: a label's key is a prefix of 253, "/" and 63
+constexpr size_t kMaxNameBytes = 253;    // Kubernetes' limit for names
+constexpr size_t kMaxKeyBytes = 317;     // of labels and taints: a prefix of 253, "/" and 63
 constexpr size_t kMaxListEntries = 256;  // labels, taints, tolerations, models of one object
 constexpr double kMaxLatencyMs = 1e7;
 
@@ -19,12 +20,13 @@ absl::Status CheckRange(std::string_view field, std::string_view part, int64_t v
                       fmt::format("a whole number from {} to {}", low, high));
 }
 
-absl::Status CheckText(std::string_view field, std::string_view part, std::string_view value, bool may_be_empty) {
+absl::Status CheckText(std::string_view field, std::string_view part, std::string_view value, bool may_be_empty,
+                       size_t most = kMaxNameBytes) {
   const bool has_control =
       value.find_first_of(std::string_view("\0\n\r\t", 4)) != std::string_view::npos;
-  if (value.size() <= kMaxNameBytes && !has_control && (may_be_empty || !value.empty())) return absl::OkStatus();
+  if (value.size() <= most && !has_control && (may_be_empty || !value.empty())) return absl::OkStatus();
   return InvalidField(fmt::format("{}.{}", field, part), value,
-                      fmt::format("{} to {} bytes without control characters", may_be_empty ? 0 : 1, kMaxNameBytes));
+                      fmt::format("{} to {} bytes without control characters", may_be_empty ? 0 : 1, most));
 }
 
 absl::Status CheckCount(std::string_view field, std::string_view part, size_t count, size_t most) {
@@ -48,7 +50,7 @@ absl::Status CheckLabels(std::string_view field, std::string_view part, const st
   BERTH_RETURN_IF_ERROR(CheckCount(field, part, labels.size(), kMaxListEntries));
   absl::flat_hash_set<std::string> seen;
   for (const LabelMatch& label : labels) {
-    BERTH_RETURN_IF_ERROR(CheckText(field, fmt::format("{}.key", part), label.key, false));
+    BERTH_RETURN_IF_ERROR(CheckText(field, fmt::format("{}.key", part), label.key, false, kMaxKeyBytes));
     BERTH_RETURN_IF_ERROR(CheckText(field, fmt::format("{}.value", part), label.value, true));
     if (!seen.insert(label.key).second) {
       return InvalidField(fmt::format("{}.{}.key", field, part), label.key, "each key once");
@@ -89,7 +91,7 @@ absl::Status ValidatePod(std::string_view field, const Pod& pod) {
   BERTH_RETURN_IF_ERROR(CheckLabels(field, "node_selector", pod.node_selector));
   BERTH_RETURN_IF_ERROR(CheckCount(field, "tolerations", pod.tolerations.size(), kMaxListEntries));
   for (const Toleration& t : pod.tolerations) {
-    BERTH_RETURN_IF_ERROR(CheckText(field, "tolerations.key", t.key, t.exists));
+    BERTH_RETURN_IF_ERROR(CheckText(field, "tolerations.key", t.key, t.exists, kMaxKeyBytes));
     BERTH_RETURN_IF_ERROR(CheckText(field, "tolerations.value", t.value, true));
   }
   BERTH_RETURN_IF_ERROR(CheckCoordinates(field, "origin", pod.origin));
@@ -108,7 +110,7 @@ absl::Status ValidateNode(std::string_view field, const Node& node) {
   BERTH_RETURN_IF_ERROR(CheckLabels(field, "labels", node.labels));
   BERTH_RETURN_IF_ERROR(CheckCount(field, "taints", node.taints.size(), kMaxListEntries));
   for (const Taint& t : node.taints) {
-    BERTH_RETURN_IF_ERROR(CheckText(field, "taints.key", t.key, false));
+    BERTH_RETURN_IF_ERROR(CheckText(field, "taints.key", t.key, false, kMaxKeyBytes));
     BERTH_RETURN_IF_ERROR(CheckText(field, "taints.value", t.value, true));
   }
   BERTH_RETURN_IF_ERROR(CheckText(field, "zone", node.zone, true));

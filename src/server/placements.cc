@@ -189,6 +189,22 @@ void Placements::PutNode(const Node& node, Journal::Batch& batch) {
   if (journal_ != nullptr) batch.PutNode(node, it->second);
 }
 
+absl::StatusOr<Generation> Placements::Assume(const Pod& pod, std::string_view node, DeviceSet devices) {
+  absl::MutexLock lock(&mu_);
+  BERTH_RETURN_IF_ERROR(CheckWritable());
+  return ledger_.Assume(pod, node, devices);
+}
+
+absl::StatusOr<Generation> Placements::Forget(const std::string& pod_id) {
+  absl::MutexLock lock(&mu_);
+  BERTH_RETURN_IF_ERROR(CheckWritable());
+  BERTH_ASSIGN_OR_RETURN(const Generation generation, ledger_.Forget(pod_id));
+  Journal::Batch batch;
+  Finish(pod_id, batch);   // it may have been placed by Place
+  BERTH_RETURN_IF_ERROR(Write(batch));
+  return generation;
+}
+
 absl::StatusOr<Generation> Placements::Confirm(std::string_view pod_id) {
   absl::MutexLock lock(&mu_);
   BERTH_RETURN_IF_ERROR(CheckWritable());

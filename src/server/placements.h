@@ -59,6 +59,10 @@ class Placements {
   // Errors: as Ledger::Place; FAILED_PRECONDITION the key was used for another request; INVALID_ARGUMENT the key;
   // UNAVAILABLE the journal.
   absl::Status Place(const Pod& pod, std::string_view key, uint64_t seed, bool count_nodes, Answer* answer);
+  // Reserves a node chosen elsewhere while an orchestrator binds; errors as Ledger::Assume. Not journalled: after a restart
+  // the orchestrator tells how the bind ended. Forget ends it; errors as Ledger::Forget.
+  absl::StatusOr<Generation> Assume(const Pod& pod, std::string_view node, DeviceSet devices);
+  absl::StatusOr<Generation> Forget(const std::string& pod_id);
   absl::StatusOr<Generation> Confirm(std::string_view pod_id);
   absl::StatusOr<Generation> Release(const std::string& pod_id);
   absl::StatusOr<ChangeReport> Apply(std::span<const Change> changes);

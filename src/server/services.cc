@@ -161,7 +161,7 @@ grpc::ServerUnaryReactor* ClusterService::GetCluster(grpc::CallbackServerContext
 }
 
 absl::Status ClusterService::DoGetCluster(const v1::GetClusterRequest& request, v1::GetClusterResponse* response) const {
-  // A node or a pod is at most 400 KB on the wire (two lists of 256 pairs of 317 bytes); as many as surely fit are read at once.
+  // A node or a pod is at most 400 KB on the wire (two lists of 256 pairs of 317 and 253 bytes); as many as surely fit are read at once.
   constexpr int64_t kMostBytesOfOne = 400 << 10;
   const Ledger& ledger = placements_->ledger();
   const std::string_view token = request.page_token();

@@ -1,0 +1,117 @@
+// Extender: the verbs of kube-scheduler's HTTP extender over the ledger and the policy in use.
+//
+//   filter      a node passes when the ledger says that the pod fits there and the policy takes it. Refusals have constant
+//               texts, since kube-scheduler counts equal ones. A pod that is on record already passes only where it is.
+//   prioritize  whole numbers 0..10. The node that the policy chooses gets 10 and nobody else does, so that it keeps its lead;
+//               the others get floor(9 (s - least) / (best - least)) of their score s, so that their order stays.
+//   preempt     one node: the one that was named before for this pod (its UID, or status.nominatedNodeName after a restart)
+//               while it is a candidate; else, of the candidates where the ledger says that the pod fits once the victims are
+//               gone, by kube-scheduler's order: fewest budgets violated, lowest highest priority, smallest sum, fewest
+//               victims, latest start, then the first name. More than one node makes kube-scheduler 1.34 evict 2-4 victims.
+//   bind        assumes in the ledger, posts the Binding with the pod's UID and with the explanation as annotations, and
+//               forgets on failure. Idempotent by UID and node. An answer that got lost is looked up.
+//
+// Labels, taints, affinity and the like are not looked at: kube-scheduler's own filters ran before, and only nodes that
+// passed them are asked about. A node that the ledger doesn't know (yet) is refused.
+//
+// Wire: JSON with Go's field names, in either letter case; node-cache-capable form (names) and whole nodes; the answer has the
+// form of the question. Source: k8s.io/kube-scheduler/extender/v1; anchored by recorded calls of 1.34 and 1.37 in tests.
+// Thread-safety: all methods may be called concurrently; Bind blocks for the API server. Cost of filter and prioritize:
+// O(body + nodes asked), one lock.
+#ifndef BERTH_ADAPTERS_KUBERNETES_EXTENDER_H_
+#define BERTH_ADAPTERS_KUBERNETES_EXTENDER_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/synchronization/mutex.h"
+#include "adapters/kubernetes/api_client.h"
+#include "adapters/kubernetes/bounded_map.h"
+#include "adapters/kubernetes/cluster_feed.h"
+#include "adapters/kubernetes/cluster_sink.h"
+#include "adapters/kubernetes/metrics.h"
+#include "adapters/kubernetes/objects.h"
+
+namespace berth::kubernetes {
+
+// Whole numbers 0..10 for the verdicts: refused nodes and the worst get 0, the chosen one 10 alone.
+std::vector<int> ExtenderScores(const Weighed& weighed);
+
+class Extender {
+ public:
+  struct Options {
+    size_t max_nodes = 20000;                       // of one call
+    size_t max_remembered = 65536;                  // pods whose preemption or decision is remembered
+    int64_t bind_timeout_ms = 4000;                 // below kube-scheduler's httpTimeout of 5 s
+    std::function<void(std::string_view)> log;      // one JSON object a decision; may be empty. Must not block
+  };
+  struct Answer {
+    int status = 200;                               // 400: the body is no request
+    std::string body;
+  };
+
+  // `client` null: bind answers that no API server is known. `feed` null: the ledger is fed by others, and counts as synced.
+  // All outlive this.
+  Extender(ClusterSink* sink, ExtendedNames* names, Metrics* metrics, ApiClient* client, Options options);
+  void set_feed(const ClusterFeed* feed) { feed_ = feed; }
+
+  Answer Call(Verb verb, std::string_view body);
+
+  // The pod was bound, ended or deleted: what is remembered of it goes.
+  void Settled(const std::string& uid);
+
+ private:
+  struct Question;      // a parsed ExtenderArgs
+  struct Decided {      // what prioritize said last of a pod
+    Pod pod;
+    std::string node, runner_up;
+    double score = 0, runner_up_score = 0;
+    std::shared_ptr<const Policy> policy;
+    Generation generation = 0;
+  };
+  struct Preemption;
+  class Parsers;
+
+  absl::StatusOr<std::string> Filter(JsonObject body);
+  absl::StatusOr<std::string> Prioritize(JsonObject body);
+  absl::StatusOr<std::string> Preempt(JsonObject body);
+  absl::StatusOr<std::string> Bind(JsonObject body);
+
+  absl::Status ReadQuestion(JsonObject body, Question* question) const;
+  absl::Status ReadPreemption(JsonObject body, Preemption* preemption) const;
+  absl::StatusOr<std::string> ChooseVictims(const Preemption& preemption);
+  absl::Status CheckReady() const;
+  // Weighs the named nodes; `known` has the index of each node of `ids` among the names.
+  void Weigh(Question* question) ABSL_LOCKS_EXCLUDED(mu_);
+  Decider& DeciderInUse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Pod> FindPod(const std::string& namespace_name, const std::string& name, const std::string& uid);
+  absl::Status PostBinding(const std::string& namespace_name, const std::string& name, const Pod& pod, const std::string& node, DeviceSet devices,
+                           const std::string& explanation, bool* is_unknown);
+  void Log(std::string_view verb, const std::function<void(std::string*)>& fields) const;
+
+  ClusterSink* const sink_;
+  ExtendedNames* const names_;
+  Metrics* const metrics_;
+  ApiClient* const client_;
+  const Options options_;
+  const ClusterFeed* feed_ = nullptr;
+
+  absl::Mutex mu_;
+  std::shared_ptr<const Policy> policy_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<Decider> decider_ ABSL_GUARDED_BY(mu_);
+  BoundedMap<Decided> decided_ ABSL_GUARDED_BY(mu_);
+  BoundedMap<std::string> nominated_ ABSL_GUARDED_BY(mu_);      // node by UID
+  absl::flat_hash_set<std::string> binding_ ABSL_GUARDED_BY(mu_);   // UIDs of binds under way
+  absl::CondVar bound_;
+};
+
+}  // namespace berth::kubernetes
+
+#endif  // BERTH_ADAPTERS_KUBERNETES_EXTENDER_H_
