@@ -3,7 +3,9 @@
 #   ./test.sh            asan (address, undefined-behaviour and leak sanitizers, without LibTorch; label fast), dev (assertions;
 #                        label fast), then release (all but e2e)
 #   ./test.sh --quick    release alone, label fast
-#   ./test.sh --e2e      the default, and e2e; so does CI=true
+#   ./test.sh --e2e      the default, and e2e against a real Kubernetes control plane of one version; so does CI=true
+#   ./test.sh --e2e-all  the same with every version that is supported
+#                        Both build the control plane once (needs Go 1.26 or newer; without it these tests say SKIPPED and why).
 # Needs 6 GB of disk and 4 GB of memory. BERTH_SHARED_DATA names the folder of the published traces (default: ../shared/data);
 # a test that needs it is skipped where it is absent, and fails under CI=true. BERTH_JOBS: compilers and tests at once.
 set -euo pipefail
@@ -12,13 +14,15 @@ cd "$(dirname "$0")"
 
 is_quick=false
 is_e2e=false
+versions=1.37.2
 [ "${CI:-}" != true ] || is_e2e=true
 for argument in "$@"; do
   case "$argument" in
     --quick) is_quick=true ;;
     --e2e) is_e2e=true ;;
+    --e2e-all) is_e2e=true; versions="1.37.2 1.34.4" ;;
     --help | -h) sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) echo "test.sh: unknown argument '$argument', accepted: --quick, --e2e, --help" >&2; exit 2 ;;
+    *) echo "test.sh: unknown argument '$argument', accepted: --quick, --e2e, --e2e-all, --help" >&2; exit 2 ;;
   esac
 done
 
@@ -54,7 +58,16 @@ else
   build dev
   run_tests dev -L '^fast$'
   build release
-  if $is_e2e; then run_tests release; else run_tests release -LE '^e2e$'; fi
+  if $is_e2e; then
+    export BERTH_E2E_VERSIONS=$versions
+    for version in $versions; do
+      say "Building Kubernetes $version for the end-to-end tests"
+      tests/e2e/kubernetes/control_plane.sh build "$version" || [ $? -eq 77 ]   # 77: SKIPPED, and the tests say so too
+    done
+    run_tests release
+  else
+    run_tests release -LE '^e2e$'
+  fi
 fi
 
 say "All builds, $(((SECONDS - start) / 60)) minutes"

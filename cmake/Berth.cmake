@@ -34,8 +34,12 @@ function(berth_tests folder)
     target_link_libraries(${target} PRIVATE berth_${name})
   endif()
   target_precompile_headers(${target} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+  set(serial)
+  if(ARG_LABEL STREQUAL "e2e")   # each has the machine to itself
+    set(serial RUN_SERIAL TRUE)
+  endif()
   gtest_discover_tests(${target} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 120
-      PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 900
+      PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 900 ${serial}
       # Two properties, since gtest_discover_tests splits a list of variables.
       ENVIRONMENT "BERTH_SOURCE_DIR=${CMAKE_SOURCE_DIR}"
       ENVIRONMENT_MODIFICATION "BERTH_BIN_DIR=set:${CMAKE_BINARY_DIR}/bin")

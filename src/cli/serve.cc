@@ -74,9 +74,9 @@ absl::Status Run(Flags& flags) {
     flags.side.http.insecure_listen_beyond_loopback = flags.server.insecure_listen_beyond_loopback;
     BERTH_ASSIGN_OR_RETURN(side, SidePort::Start(flags.side, &server->placements()));
     LogInfo("extender, /metrics, /livez and /readyz on {}", side->address());
-    fmt::print("extender {}\n", side->address());
   }
   fmt::print("ready {}\n", server->address());
+  if (side != nullptr) fmt::print("extender {}\n", side->address());
   std::fflush(stdout);
   int signal = 0;
   sigwait(&signals, &signal);
@@ -114,7 +114,7 @@ const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
   SidePortOptions& k = flags->side;
   k.http.flag = "--extender";
   k.http.listen.clear();
-  verb->add_option("--extender", k.http.listen, "HOST:PORT of the HTTP side port: the Kubernetes scheduler extender, /metrics, /livez, /readyz; prints `extender <address>`");
+  verb->add_option("--extender", k.http.listen, "HOST:PORT of the HTTP side port: the Kubernetes scheduler extender, /metrics, /livez, /readyz; prints `extender <address>` after the ready line");
   verb->add_option("--extender-prefix", k.prefix, "path before filter, prioritize, preempt and bind: urlPrefix of the scheduler's configuration")->capture_default_str();
   verb->add_option("--extender-tls-cert", k.http.tls.certificate_file, "PEM certificate chain of the side port");
   verb->add_option("--extender-tls-key", k.http.tls.key_file, "PEM private key of the side port");

@@ -71,7 +71,7 @@ class SidePortImpl final : public SidePort {
     }
     extender_ = std::make_unique<kubernetes::Extender>(&sink_, &names_, &metrics_, client_.get(), std::move(extender));
     if (has_api) {
-      feed_ = std::make_unique<kubernetes::ClusterFeed>(&sink_, &names_, &metrics_, [this](const std::string& uid) { extender_->Settled(uid); });
+      feed_ = std::make_unique<kubernetes::ClusterFeed>(&sink_, &names_, &metrics_, extender_.get());
       extender_->set_feed(feed_.get());
     }
     BERTH_ASSIGN_OR_RETURN(http_, HttpServer::Start(options.http, Routes(options.prefix)));
@@ -109,7 +109,7 @@ class SidePortImpl final : public SidePort {
                           kubernetes::Extender::Answer answer = extender_->Call(verb, body);
                           return HttpAnswer{answer.status, "application/json", std::move(answer.body)};
                         },
-                        verb == kubernetes::Verb::kBind});
+                        verb == kubernetes::Verb::kBind || verb == kubernetes::Verb::kPreempt});
     }
     return routes;
   }

@@ -1,63 +1,24 @@
 // The program itself, killed with -9 under a burst of placements and started again: what was acknowledged is there.
 #include <gtest/gtest.h>
 
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <map>
 
 #include "berth/v1/cluster.grpc.pb.h"
 #include "berth/v1/placement.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
-
-extern char** environ;
+#include "support/process.h"
 
 namespace berth {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A `berth serve` of its own, gone with the object.
-class Process {
- public:
-  explicit Process(std::vector<std::string> arguments) {
-    int out[2];
-    EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    std::vector<char*> argv;
-    for (std::string& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    close(out[1]);
-    char c = 0;
-    while (read(out[0], &c, 1) == 1 && c != '\n') line_ += c;
-    close(out[0]);
-  }
-  ~Process() { Stop(SIGKILL); }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-  int Stop(int signal) {
-    if (pid_ <= 0) return -1;
-    kill(pid_, signal);
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  const std::string& line() const { return line_; }
-
- private:
-  pid_t pid_ = -1;
-  std::string line_;
-};
+using test::Process;
 
 TEST(KillFault, AcknowledgedPlacementsSurviveKillNineAndATermEndsWithZero) {
   const char* const bin = std::getenv("BERTH_BIN_DIR");

@@ -23,8 +23,8 @@ RunningPod ToRunning(KubePod&& pod) {
 
 }  // namespace
 
-ClusterFeed::ClusterFeed(ClusterSink* sink, ExtendedNames* names, Metrics* metrics, std::function<void(const std::string&)> on_settled)
-    : sink_(sink), names_(names), metrics_(metrics), on_settled_(std::move(on_settled)) {}
+ClusterFeed::ClusterFeed(ClusterSink* sink, ExtendedNames* names, Metrics* metrics, FeedObserver* observer)
+    : sink_(sink), names_(names), metrics_(metrics), observer_(observer) {}
 
 void ClusterFeed::Count(Difference difference, std::string_view what) {
   metrics_->differences[static_cast<size_t>(difference)]->Increment();
@@ -128,9 +128,11 @@ void ClusterFeed::ReplaceNodes(std::vector<Node> nodes) {
 
 void ClusterFeed::AddPod(KubePod pod, std::vector<Change>* changes) {
   const std::string uid = pod.pod.id;
-  Importance importance{pod.priority, std::move(pod.start_time)};
+  Importance importance{pod.priority, std::move(pod.start_time), std::nullopt};
+  if (pod.is_terminating) importance.terminating_since = std::chrono::steady_clock::now();
   RunningPod running = ToRunning(std::move(pod));
   Known& known = known_pods_[uid];
+  if (known.importance.terminating_since) importance.terminating_since = known.importance.terminating_since;
   known.importance = std::move(importance);
   if (known.is_recorded && IsSame(known.running, running)) return;
   const bool was_waiting = !known.running.node.empty() && !known.is_recorded;
@@ -168,10 +170,15 @@ void ClusterFeed::TakePod(EventType type, KubePod pod) {
     else if (pod.is_running()) AddPod(std::move(pod), &changes);
     if (is_synced_) Apply(std::move(changes));
   }
-  if (is_settled && on_settled_) on_settled_(uid);
+  if (is_settled && observer_ != nullptr) observer_->Settled(uid);
 }
 
 void ClusterFeed::ReplacePods(std::vector<KubePod> pods) {
+  if (observer_ != nullptr) {
+    absl::flat_hash_set<std::string> all;
+    for (const KubePod& pod : pods) all.insert(pod.pod.id);
+    observer_->Listed(all);
+  }
   absl::MutexLock lock(&mu_);
   std::vector<Change> changes;
   absl::flat_hash_set<std::string> listed;
@@ -248,7 +255,10 @@ void ClusterFeed::ApplyOne(const Change& change) {
 }
 
 void ClusterFeed::TakeReport(const ChangeReport& report) {
-  for (const std::string& uid : report.moved) Count(Difference::kMoved, fmt::format("pod {} runs elsewhere than was known", Quoted(uid)));
+  for (const std::string& uid : report.moved) {
+    if (observer_ != nullptr && observer_->IsProvisional(uid)) metrics_->outweighed->Increment();
+    else Count(Difference::kMoved, fmt::format("pod {} runs elsewhere than was known", Quoted(uid)));
+  }
   UpdateSizes();
 }
 

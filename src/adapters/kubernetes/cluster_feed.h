@@ -9,7 +9,7 @@
 #define BERTH_ADAPTERS_KUBERNETES_CLUSTER_FEED_H_
 
 #include <atomic>
-#include <functional>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,16 +25,29 @@
 
 namespace berth::kubernetes {
 
+// Who wants to know what becomes of pods. Called from the feed's threads.
+class FeedObserver {
+ public:
+  virtual ~FeedObserver() = default;
+  // The pod was bound, ended or deleted, and the ledger knows.
+  virtual void Settled(const std::string& uid) = 0;
+  // All pods that there are, bound or not.
+  virtual void Listed(const absl::flat_hash_set<std::string>& uids) = 0;
+  // Whether the ledger has the pod where a decision put it that kube-scheduler may still overrule.
+  virtual bool IsProvisional(const std::string& uid) = 0;
+};
+
 class ClusterFeed {
  public:
   // What preemption compares of a running pod.
   struct Importance {
     int32_t priority = 0;
     std::string start_time;
+    std::optional<std::chrono::steady_clock::time_point> terminating_since;   // when we first heard of its deletion
   };
 
-  // All outlive the feed. `on_settled`, if any, is told the UID of every pod that was bound, ended or deleted.
-  ClusterFeed(ClusterSink* sink, ExtendedNames* names, Metrics* metrics, std::function<void(const std::string&)> on_settled);
+  // All outlive the feed; `observer` may be null.
+  ClusterFeed(ClusterSink* sink, ExtendedNames* names, Metrics* metrics, FeedObserver* observer);
 
   ReflectorListener& nodes() { return node_listener_; }
   ReflectorListener& pods() { return pod_listener_; }
@@ -95,7 +108,7 @@ class ClusterFeed {
   ClusterSink* const sink_;
   ExtendedNames* const names_;
   Metrics* const metrics_;
-  const std::function<void(const std::string&)> on_settled_;
+  FeedObserver* const observer_;
   NodeListener node_listener_{this};
   PodListener pod_listener_{this};
   std::atomic<bool> is_synced_{false};

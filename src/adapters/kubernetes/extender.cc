@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <thread>
 #include <utility>
 
 #include "adapters/kubernetes/extender_wire.h"
@@ -90,7 +91,7 @@ class Extender::Parsers {
 
 Extender::Extender(ClusterSink* sink, ExtendedNames* names, Metrics* metrics, ApiClient* client, Options options)
     : sink_(sink), names_(names), metrics_(metrics), client_(client), options_(std::move(options)),
-      decided_(options_.max_remembered), nominated_(options_.max_remembered) {}
+      decided_(options_.max_remembered), nominated_(options_.max_remembered), settled_(options_.max_remembered) {}
 
 Extender::Answer Extender::Call(Verb verb, std::string_view body) {
   const auto began = std::chrono::steady_clock::now();
@@ -103,7 +104,8 @@ Extender::Answer Extender::Call(Verb verb, std::string_view body) {
     answer.status = 400;
   } else {
     switch (verb) {
-      case Verb::kFilter: text = Filter(*parsed); break;
+      case Verb::kFilter: text = Filter(*parsed, false); break;
+      case Verb::kChoose: text = Filter(*parsed, true); break;
       case Verb::kPrioritize: text = Prioritize(*parsed); break;
       case Verb::kPreempt: text = Preempt(*parsed); break;
       case Verb::kBind: text = Bind(*parsed); break;
@@ -113,7 +115,7 @@ Extender::Answer Extender::Call(Verb verb, std::string_view body) {
     answer.body = *std::move(text);
   } else {
     // Filter and bind have a field for the reason, which reaches the user; the others can only fail.
-    const bool has_field = verb == Verb::kFilter || verb == Verb::kBind;
+    const bool has_field = verb == Verb::kFilter || verb == Verb::kChoose || verb == Verb::kBind;
     if (!has_field && answer.status == 200) answer.status = text.status().code() == absl::StatusCode::kUnavailable ? 503 : 400;
     answer.body = "{\"Error\":";
     AppendJsonString(MessageOf(text.status()), &answer.body);
@@ -133,6 +135,44 @@ absl::Status Extender::CheckReady() const {
 void Extender::Settled(const std::string& uid) {
   absl::MutexLock lock(&mu_);
   nominated_.Erase(uid);
+  decided_.Erase(uid);
+  settled_.Put(uid, 1);
+  // It may have been reserved after its end had reached the ledger. A pod that runs is confirmed, and stays.
+  if (reserved_.erase(uid) > 0) sink_->Forget(uid).status().IgnoreError();
+}
+
+void Extender::Listed(const absl::flat_hash_set<std::string>& uids) {
+  absl::MutexLock lock(&mu_);
+  for (auto it = reserved_.begin(); it != reserved_.end();) {
+    const auto current = it++;
+    if (uids.contains(current->first)) continue;
+    sink_->Forget(current->first).status().IgnoreError();   // deleted while nobody watched
+    reserved_.erase(current);
+  }
+}
+
+bool Extender::IsProvisional(const std::string& uid) {
+  absl::MutexLock lock(&mu_);
+  const auto it = reserved_.find(uid);
+  return it != reserved_.end() && it->second == Reserved::kByDecision;
+}
+
+std::vector<std::pair<PodRequest, DeviceSet>> Extender::HeldBy(const std::vector<std::string>& uids, std::string_view node) const {
+  std::vector<std::pair<PodRequest, DeviceSet>> held;
+  for (const std::string& uid : uids) {
+    const std::optional<PodInfo> info = sink_->ledger().FindPod(uid);
+    if (info && info->node == node && !info->is_orphaned) held.emplace_back(info->pod.request, info->devices & ~info->lost_devices);
+  }
+  return held;
+}
+
+bool Extender::FitsWithout(const ClusterState& state, std::string_view node, const std::vector<std::pair<PodRequest, DeviceSet>>& gone,
+                           const Pod& pod) const {
+  const std::optional<NodeId> id = state.FindNode(node);
+  if (!id) return false;
+  std::vector<ClusterState::Held> held;
+  for (const auto& [request, devices] : gone) held.push_back({state.Resolve(request), devices});
+  return !state.ViolationWithout(*id, held, state.Resolve(pod.request));
 }
 
 Decider& Extender::DeciderInUse() {
@@ -161,6 +201,7 @@ struct Extender::Question : ExtenderArgs {
   std::vector<char> is_known;        // by name
   Weighed weighed;                   // by `ids`
   std::optional<size_t> reserved;    // the pod is on record: its node among the names, or names.size()
+  std::optional<size_t> freed;       // index of `ids`: the node of its preemption, which it fits without the victims
   std::shared_ptr<const Policy> policy;
   Generation generation = 0;
 };
@@ -174,8 +215,17 @@ absl::Status Extender::ReadQuestion(JsonObject body, Question* question) const {
 
 void Extender::Weigh(Question* question) {
   const Ledger& ledger = sink_->ledger();
-  const std::optional<PodInfo> on_record = ledger.FindPod(question->pod.pod.id);
+  const std::string& uid = question->pod.pod.id;
   absl::MutexLock lock(&mu_);
+  // Asked again: what was decided before has come to nothing.
+  if (const auto it = reserved_.find(uid); it != reserved_.end() && it->second == Reserved::kByDecision) {
+    sink_->Forget(uid).status().IgnoreError();
+    reserved_.erase(it);
+  }
+  const std::optional<PodInfo> on_record = ledger.FindPod(uid);
+  const Nomination* nomination = nominated_.Find(uid);
+  std::vector<std::pair<PodRequest, DeviceSet>> victims;
+  if (nomination != nullptr) victims = HeldBy(nomination->victims, nomination->node);
   Decider& decider = DeciderInUse();
   question->policy = policy_;
   question->is_known.assign(question->names.size(), 0);
@@ -188,14 +238,21 @@ void Extender::Weigh(Question* question) {
       question->ids.push_back(*id);
       question->index.push_back(i);
     }
-    decider.Weigh(state, question->pod.pod, SeedOf(question->pod.pod.id), question->ids, &question->weighed);
+    decider.Weigh(state, question->pod.pod, SeedOf(uid), question->ids, &question->weighed);
+    if (victims.empty()) return;
+    for (size_t k = 0; k < question->ids.size(); ++k) {
+      if (question->names[question->index[k]] != nomination->node || !question->weighed.verdicts[k].refused) continue;
+      if (!FitsWithout(state, nomination->node, victims, question->pod.pod)) continue;
+      question->weighed.verdicts[k].refused.reset();
+      question->freed = k;
+    }
   });
   if (!on_record) return;
   const auto at = std::find(question->names.begin(), question->names.end(), on_record->node);
   question->reserved = static_cast<size_t>(at - question->names.begin());
 }
 
-absl::StatusOr<std::string> Extender::Filter(JsonObject body) {
+absl::StatusOr<std::string> Extender::Filter(JsonObject body, bool chooses) {
   Question question;
   BERTH_RETURN_IF_ERROR(ReadQuestion(body, &question));
   Weigh(&question);
@@ -222,6 +279,13 @@ absl::StatusOr<std::string> Extender::Filter(JsonObject body) {
     if (refused[static_cast<size_t>(c)] > 0) metrics_->refused_nodes[static_cast<size_t>(c)]->Increment(refused[static_cast<size_t>(c)]);
   }
   if (unknown > 0) metrics_->unknown_nodes->Increment(static_cast<double>(unknown));
+  const size_t chosen = question.freed.value_or(question.weighed.chosen);
+  if (chooses && chosen != Weighed::kNone && !question.reserved) {
+    for (FilterAnswer::Verdict& verdict : answer.verdicts) verdict.is_left_out = true;
+    answer.verdicts[question.index[chosen]] = {};
+    Decide("choose", question, chosen);
+    return WriteFilterAnswer(question, answer);
+  }
   const auto passed = static_cast<size_t>(std::count_if(answer.verdicts.begin(), answer.verdicts.end(), [](const auto& v) { return v.reason.empty(); }));
   if (passed < question.names.size()) {
     Log("filter", [&](std::string* line) {
@@ -241,6 +305,42 @@ absl::StatusOr<std::string> Extender::Filter(JsonObject body) {
   return WriteFilterAnswer(question, answer);
 }
 
+void Extender::Decide(std::string_view verb, const Question& question, size_t chosen) {
+  const Weighed& weighed = question.weighed;
+  const bool has_second = weighed.runner_up != Weighed::kNone && weighed.chosen == chosen;
+  const std::string& uid = question.pod.pod.id;
+  Decided decided;
+  decided.pod = question.pod.pod;
+  decided.node = question.names[question.index[chosen]];
+  decided.score = weighed.verdicts[chosen].score;
+  decided.policy = question.policy->info().name;
+  decided.model_version = question.policy->info().version;
+  decided.generation = question.generation;
+  if (has_second) {
+    decided.runner_up = question.names[question.index[weighed.runner_up]];
+    decided.runner_up_score = weighed.verdicts[weighed.runner_up].score;
+  }
+  Log(verb, [&](std::string* line) {
+    AppendField("pod", DisplayName(question.pod), line);
+    AppendField("uid", uid, line);
+    AppendField("policy", decided.policy, line);
+    AppendField("model_version", decided.model_version, line);
+    AppendNumber("generation", decided.generation, line);
+    AppendNumber("nodes", question.names.size(), line);
+    AppendField("node", decided.node, line);
+    AppendNumber("score", decided.score, line);
+    if (has_second) {
+      AppendField("runner_up", decided.runner_up, line);
+      AppendNumber("runner_up_score", decided.runner_up_score, line);
+    }
+  });
+  absl::MutexLock lock(&mu_);
+  // Where the room is not there yet (victims), or no longer, the bind or the watch will tell.
+  const bool can_reserve = feed_ != nullptr && weighed.chosen == chosen && !question.reserved && settled_.Find(uid) == nullptr;
+  if (can_reserve && sink_->Assume(decided.pod, decided.node, weighed.devices).ok()) reserved_[uid] = Reserved::kByDecision;
+  decided_.Put(uid, std::move(decided));
+}
+
 absl::StatusOr<std::string> Extender::Prioritize(JsonObject body) {
   Question question;
   BERTH_RETURN_IF_ERROR(ReadQuestion(body, &question));
@@ -248,36 +348,7 @@ absl::StatusOr<std::string> Extender::Prioritize(JsonObject body) {
   std::vector<int> scores(question.names.size(), 0);
   const std::vector<int> known = ExtenderScores(question.weighed);
   for (size_t k = 0; k < known.size(); ++k) scores[question.index[k]] = known[k];
-  const Weighed& weighed = question.weighed;
-  if (weighed.chosen != Weighed::kNone) {
-    const bool has_second = weighed.runner_up != Weighed::kNone;
-    Decided decided;
-    decided.pod = question.pod.pod;
-    decided.node = question.names[question.index[weighed.chosen]];
-    decided.score = weighed.verdicts[weighed.chosen].score;
-    if (has_second) {
-      decided.runner_up = question.names[question.index[weighed.runner_up]];
-      decided.runner_up_score = weighed.verdicts[weighed.runner_up].score;
-    }
-    decided.policy = question.policy;
-    decided.generation = question.generation;
-    Log("prioritize", [&](std::string* line) {
-      AppendField("pod", DisplayName(question.pod), line);
-      AppendField("uid", question.pod.pod.id, line);
-      AppendField("policy", question.policy->info().name, line);
-      AppendField("model_version", question.policy->info().version, line);
-      AppendNumber("generation", question.generation, line);
-      AppendNumber("nodes", question.names.size(), line);
-      AppendField("node", decided.node, line);
-      AppendNumber("score", decided.score, line);
-      if (has_second) {
-        AppendField("runner_up", decided.runner_up, line);
-        AppendNumber("runner_up_score", decided.runner_up_score, line);
-      }
-    });
-    absl::MutexLock lock(&mu_);
-    decided_.Put(question.pod.pod.id, std::move(decided));
-  }
+  if (question.weighed.chosen != Weighed::kNone) Decide("prioritize", question, question.weighed.chosen);
   return WriteScores(question.names, scores);
 }
 
@@ -308,17 +379,69 @@ absl::StatusOr<std::string> Extender::Preempt(JsonObject body) {
   return WritePreemptionAnswer(is_found ? &*it : nullptr);
 }
 
-absl::StatusOr<std::string> Extender::ChooseVictims(const Preemption& preemption) {
+// What we know of the victims that were named: kUnderWay when all are being deleted or gone. kube-scheduler knows of it within
+// the same moment or so; of a deletion that was asked for a second ago it surely knows.
+Extender::Eviction Extender::EvictionOf(const Nomination& nomination) const {
+  const auto recent = std::chrono::steady_clock::now() - std::chrono::seconds(1);
+  bool all_for_long = !nomination.victims.empty();
+  for (const std::string& uid : nomination.victims) {
+    const auto known = feed_ == nullptr ? std::nullopt : feed_->FindImportance(uid);
+    const bool is_here = feed_ == nullptr ? sink_->ledger().FindPod(uid).has_value() : known.has_value();
+    if (is_here && !(known && known->terminating_since)) return Eviction::kNotBegun;
+    if (!is_here || *known->terminating_since > recent) all_for_long = false;
+  }
+  return all_for_long ? Eviction::kUnderWayForLong : Eviction::kUnderWay;
+}
+
+std::optional<std::string> Extender::AnswerAgain(const Preemption& preemption) {
   const std::string& uid = preemption.pod.pod.id;
   const auto is_candidate = [&](std::string_view node) {
     return std::any_of(preemption.candidates.begin(), preemption.candidates.end(), [&](const auto& c) { return c.node == node; });
   };
+  Nomination named;
   {
     absl::MutexLock lock(&mu_);
-    if (const std::string* node = nominated_.Find(uid); node != nullptr && is_candidate(*node)) return *node;
-    // Another instance of Berth, or this one before a restart, named it.
-    const std::string& node = preemption.pod.nominated_node;
-    if (!node.empty() && is_candidate(node)) return nominated_.Put(uid, node);
+    const Nomination* nomination = nominated_.Find(uid);
+    if (nomination == nullptr) return std::nullopt;
+    named = *nomination;
+  }
+  using std::chrono::steady_clock;
+  const auto now = steady_clock::now();
+  const bool is_recent = now - named.named < std::chrono::milliseconds(options_.nomination_ms);
+  Eviction eviction = EvictionOf(named);
+  for (const auto end = now + std::chrono::milliseconds(options_.eviction_wait_ms);
+       eviction == Eviction::kNotBegun && is_recent && steady_clock::now() < end;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    eviction = EvictionOf(named);
+  }
+  if (is_candidate(named.node)) {
+    if (eviction == Eviction::kUnderWay) return std::string();
+    absl::MutexLock lock(&mu_);
+    if (Nomination* nomination = nominated_.Find(uid)) nomination->named = now;
+    return named.node;
+  }
+  const auto held = HeldBy(named.victims, named.node);
+  bool fits = false;
+  sink_->ledger().Read([&](const ClusterState& state) { fits = FitsWithout(state, named.node, held, preemption.pod.pod); });
+  const bool is_leaving = eviction != Eviction::kNotBegun && !held.empty();
+  if (fits && (is_leaving || is_recent)) return std::string();
+  return std::nullopt;   // the room is lost, or nobody evicts there
+}
+
+absl::StatusOr<std::string> Extender::ChooseVictims(const Preemption& preemption) {
+  const std::string& uid = preemption.pod.pod.id;
+  const auto victims_of = [](const PreemptionArgs::Candidate& candidate) {
+    std::vector<std::string> uids;
+    for (const auto& victim : candidate.victims) uids.push_back(victim.uid);
+    return uids;
+  };
+  if (const std::optional<std::string> again = AnswerAgain(preemption)) return *again;
+  // Another instance of Berth, or this one before a restart, named it.
+  for (const auto& candidate : preemption.candidates) {
+    if (candidate.node != preemption.pod.nominated_node) continue;
+    absl::MutexLock lock(&mu_);
+    if (nominated_.Find(uid) != nullptr) break;
+    return nominated_.Put(uid, {candidate.node, victims_of(candidate), std::chrono::steady_clock::now()}).node;
   }
   // Sort key of kube-scheduler's own choice (pickOneNodeForPreemption); least is best.
   struct Key {
@@ -336,19 +459,9 @@ absl::StatusOr<std::string> Extender::ChooseVictims(const Preemption& preemption
   std::optional<Key> best;
   for (const auto& candidate : preemption.candidates) {
     // Would our filter take the pod there once the victims are gone?
-    std::vector<std::pair<PodRequest, DeviceSet>> victims;
-    for (const auto& victim : candidate.victims) {
-      const std::optional<PodInfo> info = sink_->ledger().FindPod(victim.uid);
-      if (info && info->node == candidate.node && !info->is_orphaned) victims.emplace_back(info->pod.request, info->devices & ~info->lost_devices);
-    }
+    const auto victims = HeldBy(victims_of(candidate), candidate.node);
     bool fits = false;
-    sink_->ledger().Read([&](const ClusterState& state) {
-      const std::optional<NodeId> id = state.FindNode(candidate.node);
-      if (!id) return;
-      std::vector<ClusterState::Held> held;
-      for (const auto& [request, devices] : victims) held.push_back({state.Resolve(request), devices});
-      fits = !state.ViolationWithout(*id, held, state.Resolve(preemption.pod.pod.request));
-    });
+    sink_->ledger().Read([&](const ClusterState& state) { fits = FitsWithout(state, candidate.node, victims, preemption.pod.pod); });
     if (!fits) continue;
     Key key;
     key.violations = candidate.violations;
@@ -356,7 +469,7 @@ absl::StatusOr<std::string> Extender::ChooseVictims(const Preemption& preemption
     key.node = candidate.node;
     bool is_first = true;
     for (const auto& victim : candidate.victims) {
-      ClusterFeed::Importance importance{victim.priority.value_or(0), victim.start_time};
+      ClusterFeed::Importance importance{victim.priority.value_or(0), victim.start_time, std::nullopt};
       if (!victim.priority && feed_ != nullptr) importance = feed_->FindImportance(victim.uid).value_or(importance);
       // kube-scheduler shifts priorities so that many negative ones do not look better than one.
       key.sum += int64_t{importance.priority} + (int64_t{1} << 31);
@@ -372,8 +485,9 @@ absl::StatusOr<std::string> Extender::ChooseVictims(const Preemption& preemption
   }
   if (!best) return std::string();
   metrics_->preemption_victims->Increment(static_cast<double>(best->victims));
+  const auto chosen = std::find_if(preemption.candidates.begin(), preemption.candidates.end(), [&](const auto& c) { return c.node == best->node; });
   absl::MutexLock lock(&mu_);
-  return nominated_.Put(uid, std::string(best->node));
+  return nominated_.Put(uid, {chosen->node, victims_of(*chosen), std::chrono::steady_clock::now()}).node;
 }
 
 // --- Bind ----------------------------------------------------------------------------------------------------------
@@ -417,43 +531,44 @@ absl::StatusOr<std::string> Extender::Bind(JsonObject body) {
   } done{this, args.uid};
 
   std::optional<PodInfo> info = sink_->ledger().FindPod(args.uid);
+  Decided decided;
+  {
+    absl::MutexLock lock(&mu_);
+    const auto reserved = reserved_.find(args.uid);
+    const bool is_by_decision = reserved != reserved_.end() && reserved->second == Reserved::kByDecision;
+    if (reserved != reserved_.end()) reserved_.erase(reserved);   // it is this call's now
+    if (info && info->node != args.node && is_by_decision) {      // kube-scheduler has overruled it
+      sink_->Forget(args.uid).status().IgnoreError();
+      info.reset();
+    }
+    if (const Decided* known = decided_.Find(args.uid)) decided = *known;
+  }
   if (info && info->node != args.node) return absl::FailedPreconditionError(fmt::format("already on {}", info->node));
   if (info && info->phase == PodPhase::kConfirmed) return WriteError({});
   Pod pod;
-  std::string explanation;
-  DeviceSet devices = info ? info->devices : 0;
+  DeviceSet devices = 0;
   if (info) {
-    pod = std::move(info->pod);   // an earlier bind whose end is not known
+    pod = std::move(info->pod);
+    devices = info->devices;
   } else {
     BERTH_ASSIGN_OR_RETURN(pod, FindPod(args.namespace_name, args.name, args.uid));
-    absl::Status refused = absl::NotFoundError(fmt::format("{} is not known yet", Quoted(args.node)));
-    absl::MutexLock lock(&mu_);
-    Decider& decider = DeciderInUse();
-    sink_->ledger().Read([&](const ClusterState& state) {
-      const std::optional<NodeId> id = state.FindNode(args.node);
-      if (!id) return;
-      Weighed weighed;
-      decider.Weigh(state, pod, SeedOf(args.uid), {&*id, 1}, &weighed);
-      const std::optional<Constraint>& constraint = weighed.verdicts[0].refused;
-      refused = constraint ? absl::ResourceExhaustedError(std::string(RefusalText(*constraint))) : absl::OkStatus();
-      devices = weighed.devices;
-      explanation = "{";
-      AppendField("policy", policy_->info().name, &explanation);
-      if (!policy_->info().version.empty()) AppendField("model_version", policy_->info().version, &explanation);
-      AppendNumber("score", weighed.verdicts[0].score, &explanation);
-      AppendNumber("generation", state.generation(), &explanation);
-    });
-    BERTH_RETURN_IF_ERROR(refused);
-    const Decided* decided = decided_.Find(args.uid);
-    if (decided != nullptr && decided->node == args.node && !decided->runner_up.empty()) {
-      AppendField("runner_up", decided->runner_up, &explanation);
-      AppendNumber("runner_up_score", decided->runner_up_score, &explanation);
-    } else if (decided != nullptr && decided->node != args.node) {
-      AppendField("preferred", decided->node, &explanation);   // other scores of kube-scheduler outweighed ours
+    BERTH_RETURN_IF_ERROR(ReserveForBind(pod, args.node, &devices, &decided));
+  }
+  std::string explanation;
+  if (!decided.policy.empty()) {
+    explanation = "{";
+    AppendField("policy", decided.policy, &explanation);
+    if (!decided.model_version.empty()) AppendField("model_version", decided.model_version, &explanation);
+    AppendNumber("score", decided.score, &explanation);
+    AppendNumber("generation", decided.generation, &explanation);
+    if (decided.node == args.node && !decided.runner_up.empty()) {
+      AppendField("runner_up", decided.runner_up, &explanation);
+      AppendNumber("runner_up_score", decided.runner_up_score, &explanation);
+    } else if (decided.node != args.node && !decided.node.empty()) {
+      AppendField("preferred", decided.node, &explanation);   // other scores of kube-scheduler outweighed ours
     }
     explanation += '}';
   }
-  if (!info) BERTH_RETURN_IF_ERROR(sink_->Assume(pod, args.node, devices).status());
   bool is_unknown = false;
   const absl::Status posted = PostBinding(args.namespace_name, args.name, pod, args.node, devices, explanation, &is_unknown);
   Log("bind", [&](std::string* line) {
@@ -462,17 +577,47 @@ absl::StatusOr<std::string> Extender::Bind(JsonObject body) {
     AppendField("node", args.node, line);
     AppendField("devices", FormatDevices(devices), line);
     AppendField("result", posted.ok() ? "bound" : is_unknown ? "unknown" : "refused", line);
-    AppendField("error", MessageOf(posted), line);
+    AppendField("error", posted.ok() ? std::string_view() : MessageOf(posted), line);
   });
-  // Unknown: the reservation stays until the watch, or a repeated bind, tells.
-  if (!posted.ok() && !is_unknown) sink_->Forget(args.uid).status().IgnoreError();
-  if (posted.ok()) {
+  if (!posted.ok() && is_unknown) {   // the reservation stays until the watch, or a repeated bind, tells
     absl::MutexLock lock(&mu_);
-    decided_.Erase(args.uid);
-    nominated_.Erase(args.uid);
+    if (settled_.Find(args.uid) == nullptr) reserved_[args.uid] = Reserved::kByBrokenBind;
+  } else if (!posted.ok()) {
+    sink_->Forget(args.uid).status().IgnoreError();
   }
   BERTH_RETURN_IF_ERROR(posted);
   return WriteError({});
+}
+
+absl::Status Extender::ReserveForBind(const Pod& pod, const std::string& node, DeviceSet* devices, Decided* decided) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.bind_timeout_ms / 2);
+  while (true) {
+    absl::Status status = absl::NotFoundError(fmt::format("{} is not known yet", Quoted(node)));
+    bool has_victims = false;
+    {
+      absl::MutexLock lock(&mu_);
+      Decider& decider = DeciderInUse();
+      sink_->ledger().Read([&](const ClusterState& state) {
+        const std::optional<NodeId> id = state.FindNode(node);
+        if (!id) return;
+        Weighed weighed;
+        decider.Weigh(state, pod, SeedOf(pod.id), {&*id, 1}, &weighed);
+        const std::optional<Constraint>& constraint = weighed.verdicts[0].refused;
+        status = constraint ? absl::ResourceExhaustedError(std::string(RefusalText(*constraint))) : absl::OkStatus();
+        *devices = weighed.devices;
+        decided->score = weighed.verdicts[0].score;
+        decided->generation = state.generation();
+      });
+      decided->policy = policy_->info().name;
+      decided->model_version = policy_->info().version;
+      const Nomination* nomination = nominated_.Find(pod.id);
+      has_victims = nomination != nullptr && nomination->node == node && !HeldBy(nomination->victims, node).empty();
+    }
+    if (status.ok()) status = sink_->Assume(pod, node, *devices).status();
+    // kube-scheduler knows of its victims' end before our watch does.
+    if (status.ok() || !has_victims || std::chrono::steady_clock::now() > end) return status;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
 }
 
 absl::Status Extender::PostBinding(const std::string& namespace_name, const std::string& name, const Pod& pod, const std::string& node,

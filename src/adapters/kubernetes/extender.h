@@ -2,12 +2,22 @@
 //
 //   filter      a node passes when the ledger says that the pod fits there and the policy takes it. Refusals have constant
 //               texts, since kube-scheduler counts equal ones. A pod that is on record already passes only where it is.
+//   choose      instead of filter: passes the node that the policy chooses, alone. kube-scheduler then has nothing left to score, so
+//               that the decision is ours whole and a pod costs one call; refusals as filter where no node is left.
 //   prioritize  whole numbers 0..10. The node that the policy chooses gets 10 and nobody else does, so that it keeps its lead;
 //               the others get floor(9 (s - least) / (best - least)) of their score s, so that their order stays.
-//   preempt     one node: the one that was named before for this pod (its UID, or status.nominatedNodeName after a restart)
-//               while it is a candidate; else, of the candidates where the ledger says that the pod fits once the victims are
-//               gone, by kube-scheduler's order: fewest budgets violated, lowest highest priority, smallest sum, fewest
-//               victims, latest start, then the first name. More than one node makes kube-scheduler 1.34 evict 2-4 victims.
+//   preempt     one node: the one that was named before for this pod (its UID, or status.nominatedNodeName after a restart);
+//               else, of the candidates where the ledger says that the pod fits once the victims are gone, by kube-scheduler's
+//               order: fewest budgets violated, lowest highest priority, smallest sum, fewest victims, latest start, then the
+//               first name. More than one node makes kube-scheduler 1.34 evict 2-4 victims. It also asks again while its own
+//               eviction is under way: naming the victim again then makes it wait for an end that it has missed. So no node is
+//               named while the eviction is under way by what we know, and the pod's next attempt finds the room. Such a call
+//               waits up to `eviction_wait_ms` for news of the victim.
+//   A decision of choose or prioritize reserves its node in the ledger at once, so that the next pod is decided with it, although
+//   kube-scheduler takes a while to bind, and may overrule it. It ends by a fact: the pod is seen bound (there or elsewhere),
+//   ended, deleted, or asked about again. Without an API server to tell, nothing is reserved.
+//   After a preemption the named node is judged without the victims: kube-scheduler, which asks about it only once they are
+//   gone, knows of their end before we do.
 //   bind        assumes in the ledger, posts the Binding with the pod's UID and with the explanation as annotations, and
 //               forgets on failure. Idempotent by UID and node. An answer that got lost is looked up.
 //
@@ -22,6 +32,7 @@
 #define BERTH_ADAPTERS_KUBERNETES_EXTENDER_H_
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -30,6 +41,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
 #include "adapters/kubernetes/api_client.h"
@@ -44,12 +56,14 @@ namespace berth::kubernetes {
 // Whole numbers 0..10 for the verdicts: refused nodes and the worst get 0, the chosen one 10 alone.
 std::vector<int> ExtenderScores(const Weighed& weighed);
 
-class Extender {
+class Extender : public FeedObserver {
  public:
   struct Options {
     size_t max_nodes = 20000;                       // of one call
     size_t max_remembered = 65536;                  // pods whose preemption or decision is remembered
     int64_t bind_timeout_ms = 4000;                 // below kube-scheduler's httpTimeout of 5 s
+    int64_t nomination_ms = 5000;                   // preempt: how long a named node is held without a sign of its eviction
+    int64_t eviction_wait_ms = 250;
     std::function<void(std::string_view)> log;      // one JSON object a decision; may be empty. Must not block
   };
   struct Answer {
@@ -64,22 +78,33 @@ class Extender {
 
   Answer Call(Verb verb, std::string_view body);
 
-  // The pod was bound, ended or deleted: what is remembered of it goes.
-  void Settled(const std::string& uid);
+  void Settled(const std::string& uid) override;
+  void Listed(const absl::flat_hash_set<std::string>& uids) override;
+  bool IsProvisional(const std::string& uid) override;
 
  private:
   struct Question;      // a parsed ExtenderArgs
-  struct Decided {      // what prioritize said last of a pod
+  struct Decided {      // what the policy chose last for a pod
     Pod pod;
     std::string node, runner_up;
     double score = 0, runner_up_score = 0;
-    std::shared_ptr<const Policy> policy;
+    std::string policy, model_version;
     Generation generation = 0;
+  };
+  struct Nomination {   // what preempt named for a pod
+    std::string node;
+    std::vector<std::string> victims;   // UIDs
+    std::chrono::steady_clock::time_point named;
+  };
+  // Reservations of ours that no call is busy with.
+  enum class Reserved : uint8_t {
+    kByDecision,    // kube-scheduler may overrule it
+    kByBrokenBind,  // the Binding may have come through
   };
   struct Preemption;
   class Parsers;
 
-  absl::StatusOr<std::string> Filter(JsonObject body);
+  absl::StatusOr<std::string> Filter(JsonObject body, bool chooses);
   absl::StatusOr<std::string> Prioritize(JsonObject body);
   absl::StatusOr<std::string> Preempt(JsonObject body);
   absl::StatusOr<std::string> Bind(JsonObject body);
@@ -87,9 +112,19 @@ class Extender {
   absl::Status ReadQuestion(JsonObject body, Question* question) const;
   absl::Status ReadPreemption(JsonObject body, Preemption* preemption) const;
   absl::StatusOr<std::string> ChooseVictims(const Preemption& preemption);
+  // The node to answer where one was named before ("": none for now), or nullopt: choose anew.
+  std::optional<std::string> AnswerAgain(const Preemption& preemption);
+  enum class Eviction : uint8_t { kNotBegun, kUnderWay, kUnderWayForLong };
+  Eviction EvictionOf(const Nomination& nomination) const;
   absl::Status CheckReady() const;
-  // Weighs the named nodes; `known` has the index of each node of `ids` among the names.
   void Weigh(Question* question) ABSL_LOCKS_EXCLUDED(mu_);
+  // Remembers, reserves and logs what was chosen: index `chosen` of the question's ids.
+  void Decide(std::string_view verb, const Question& question, size_t chosen) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether the pod fits the node once these pods are gone.
+  bool FitsWithout(const ClusterState& state, std::string_view node, const std::vector<std::pair<PodRequest, DeviceSet>>& gone, const Pod& pod) const;
+  // What the ledger says that these pods hold on the node.
+  std::vector<std::pair<PodRequest, DeviceSet>> HeldBy(const std::vector<std::string>& uids, std::string_view node) const;
+  absl::Status ReserveForBind(const Pod& pod, const std::string& node, DeviceSet* devices, Decided* decided);
   Decider& DeciderInUse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<Pod> FindPod(const std::string& namespace_name, const std::string& name, const std::string& uid);
   absl::Status PostBinding(const std::string& namespace_name, const std::string& name, const Pod& pod, const std::string& node, DeviceSet devices,
@@ -107,7 +142,9 @@ class Extender {
   std::shared_ptr<const Policy> policy_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<Decider> decider_ ABSL_GUARDED_BY(mu_);
   BoundedMap<Decided> decided_ ABSL_GUARDED_BY(mu_);
-  BoundedMap<std::string> nominated_ ABSL_GUARDED_BY(mu_);      // node by UID
+  BoundedMap<Nomination> nominated_ ABSL_GUARDED_BY(mu_);       // by UID
+  BoundedMap<char> settled_ ABSL_GUARDED_BY(mu_);               // UIDs, the latest
+  absl::flat_hash_map<std::string, Reserved> reserved_ ABSL_GUARDED_BY(mu_);   // by UID
   absl::flat_hash_set<std::string> binding_ ABSL_GUARDED_BY(mu_);   // UIDs of binds under way
   absl::CondVar bound_;
 };

@@ -129,7 +129,7 @@ std::string WriteFilterAnswer(const ExtenderArgs& args, const FilterAnswer& answ
   out = args.has_whole_nodes ? "{\"NodeNames\":null,\"Nodes\":{\"metadata\":{},\"items\":[" : "{\"Nodes\":null,\"NodeNames\":[";
   bool is_first = true;
   for (size_t i = 0; i < args.names.size(); ++i) {
-    if (!answer.verdicts[i].reason.empty()) continue;
+    if (!answer.verdicts[i].reason.empty() || answer.verdicts[i].is_left_out) continue;
     if (!is_first) out += ',';
     is_first = false;
     if (args.has_whole_nodes) out += simdjson::to_string(args.whole_nodes[i]);
@@ -140,7 +140,7 @@ std::string WriteFilterAnswer(const ExtenderArgs& args, const FilterAnswer& answ
     out += is_unresolvable ? "},\"FailedAndUnresolvableNodes\":{" : ",\"FailedNodes\":{";
     for (size_t i = 0; i < args.names.size(); ++i) {
       const auto& verdict = answer.verdicts[i];
-      if (verdict.reason.empty() || verdict.is_unresolvable != is_unresolvable) continue;
+      if (verdict.reason.empty() || verdict.is_left_out || verdict.is_unresolvable != is_unresolvable) continue;
       if (out.back() != '{') out += ',';
       AppendJsonString(args.names[i], &out);
       out += ':';

@@ -28,6 +28,7 @@ struct FilterAnswer {
   struct Verdict {
     std::string_view reason;                // empty: the node passes
     bool is_unresolvable = false;           // evicting pods would not help
+    bool is_left_out = false;               // in no list of the answer
   };
   std::vector<Verdict> verdicts;            // one a name
 };

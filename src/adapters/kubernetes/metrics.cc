@@ -10,7 +10,8 @@ const prometheus::Histogram::BucketBoundaries kSeconds = {1e-5, 2e-5, 5e-5, 1e-4
 // kube-scheduler names its extension points so; preempt is its PostFilter.
 std::string_view ExtensionPoint(Verb verb) {
   switch (verb) {
-    case Verb::kFilter: return "Filter";
+    case Verb::kFilter:
+    case Verb::kChoose: return "Filter";
     case Verb::kPrioritize: return "Score";
     case Verb::kPreempt: return "PostFilter";
     case Verb::kBind: return "Bind";
@@ -23,6 +24,7 @@ std::string_view ExtensionPoint(Verb verb) {
 std::string_view VerbName(Verb verb) {
   switch (verb) {
     case Verb::kFilter: return "filter";
+    case Verb::kChoose: return "choose";
     case Verb::kPrioritize: return "prioritize";
     case Verb::kPreempt: return "preempt";
     case Verb::kBind: return "bind";
@@ -66,6 +68,7 @@ Metrics::Metrics(prometheus::Registry& registry) {
   constexpr std::string_view kTypes[] = {"nodes", "pods", "assumed_pods"};
   for (size_t i = 0; i < 3; ++i) cache_size[i] = &sizes.Add({{"type", text(kTypes[i])}});
   is_synced = &prometheus::BuildGauge().Name("berth_kubernetes_synced").Help("1 once nodes and pods have been read").Register(registry).Add({});
+  outweighed = &prometheus::BuildCounter().Name("berth_extender_outweighed_total").Help("Pods that kube-scheduler put elsewhere than the policy chose").Register(registry).Add({});
   preemption_victims = &prometheus::BuildCounter().Name("berth_extender_preemption_victims_total").Help("Victims of the nodes that preempt named").Register(registry).Add({});
 }
 

@@ -15,9 +15,9 @@
 
 namespace berth::kubernetes {
 
-enum class Verb : uint8_t { kFilter, kPrioritize, kPreempt, kBind };
-inline constexpr int kVerbCount = 4;
-std::string_view VerbName(Verb verb);   // as in a KubeSchedulerConfiguration: "filter", …
+enum class Verb : uint8_t { kFilter, kChoose, kPrioritize, kPreempt, kBind };
+inline constexpr int kVerbCount = 5;
+std::string_view VerbName(Verb verb);   // as in a KubeSchedulerConfiguration: "filter", "choose", …
 
 // A difference between the ledger and what the API server says.
 enum class Difference : uint8_t {
@@ -40,6 +40,7 @@ struct Metrics {
   std::array<prometheus::Counter*, kDifferenceCount> differences{};     // berth_kubernetes_differences_total
   std::array<prometheus::Gauge*, 3> cache_size{};                       // scheduler_cache_size: nodes, pods, assumed_pods
   prometheus::Gauge* is_synced = nullptr;                               // berth_kubernetes_synced
+  prometheus::Counter* outweighed = nullptr;                            // berth_extender_outweighed_total
   prometheus::Counter* preemption_victims = nullptr;                    // berth_extender_preemption_victims_total
 };
 

@@ -352,6 +352,7 @@ absl::Status PodFromJson(JsonObject json, std::string_view name, KubePod* out) {
   BERTH_ASSIGN_OR_RETURN(const std::string_view namespace_name, FindString(*metadata, "namespace", metadata_where));
   BERTH_ASSIGN_OR_RETURN(const std::string_view uid, FindString(*metadata, "uid", metadata_where));
   BERTH_ASSIGN_OR_RETURN(const std::string_view version, FindString(*metadata, "resourceVersion", metadata_where));
+  out->is_terminating = Find(*metadata, "deletionTimestamp").has_value();
   if (uid.empty()) return absl::InvalidArgumentError(fmt::format("{}.uid is missing, accepted: the UID that the API server gave", metadata_where.Text()));
   out->name = pod_name;
   out->namespace_name = namespace_name.empty() ? "default" : namespace_name;

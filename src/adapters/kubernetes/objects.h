@@ -48,6 +48,7 @@ struct KubePod {
   DeviceSet devices = 0;        // by annotation; 0: not known
   int32_t priority = 0;
   std::string start_time;       // RFC 3339, UTC: comparable as text; empty: not started
+  bool is_terminating = false;  // deletion has been asked for; it holds its node until it is gone
   bool has_ended = false;       // phase Succeeded or Failed: it holds nothing any more
 
   // Whether it holds capacity of a node.

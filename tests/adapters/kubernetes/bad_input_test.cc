@@ -49,6 +49,8 @@ std::vector<Row> Rows() {
       {Verb::kFilter, "{\"a\":" + Deep(200) + "}", 400, "nested too deeply"},
       {Verb::kFilter, "{\"a\":" + Deep(100000) + "}", 400, "nested too deeply"},
       {Verb::kFilter, "{\"a\":" + std::string(100000, '['), 400, "body is n"},
+      {Verb::kChoose, "{", 400, "body is no JSON"},
+      {Verb::kChoose, "{}", 200, "Pod is missing"},
       {Verb::kPrioritize, "{", 400, "body is no JSON"},
       {Verb::kPreempt, "{", 400, "body is no JSON"},
       {Verb::kBind, "{", 400, "body is no JSON"},
@@ -159,7 +161,7 @@ TEST(BadInput, NoCutAndNoChangedByteKillsIt) {
   for (int i = 0; i < 20000; ++i) {
     std::string body = good;
     for (uint64_t n = 1 + rng.Below(3); n > 0; --n) body[rng.Below(body.size())] = static_cast<char>(rng.Below(256));
-    const auto verb = static_cast<Verb>(rng.Below(3));
+    const auto verb = static_cast<Verb>(rng.Below(4));
     const Extender::Answer answer = bench.extender->Call(verb, body);
     EXPECT_TRUE(answer.status == 200 || answer.status == 400) << answer.status;
     EXPECT_TRUE(json::accept(answer.body)) << answer.body;

@@ -87,7 +87,8 @@ TEST(RecordedCalls, PreemptNamesOneNodeInBothCalls) {
     test::ExtenderBench bench;
     AddHollowNodes(bench.sink);
     const std::string body = Read(fmt::format("kubernetes-1.34/extender/{}.request.json", first));
-    for (const auto& [node, victims] : json::parse(body)["NodeNameToMetaVictims"].items()) {
+    const json candidates = json::parse(body)["NodeNameToMetaVictims"];
+    for (const auto& [node, victims] : candidates.items()) {
       for (const json& pod : victims["Pods"]) bench.sink.Run(pod["UID"], node, 3000);
     }
     const json answer = bench.Call(Verb::kPreempt, body)["NodeNameToMetaVictims"];
@@ -113,7 +114,7 @@ TEST(RecordedCalls, PreemptWithWholeVictimsAnswersWithTheirUids) {
 TEST(RecordedWatch, OfAllPodsLeavesTheLedgerAsTheServerHadIt) {
   BERTH_REQUIRE_SHARED_DATA("kubernetes-1.34/scheduler/pods-watch-all.jsonl");
   test::ExtenderBench bench;
-  ClusterFeed feed(&bench.sink, &bench.names, &bench.metrics, {});
+  ClusterFeed feed(&bench.sink, &bench.names, &bench.metrics, nullptr);
   feed.nodes().BeginList();
   std::ifstream nodes(*berth::test::SharedData("kubernetes-1.34/scheduler/nodes-watch-sendInitialEvents.jsonl"));
   for (std::string line; std::getline(nodes, line);) {

@@ -12,8 +12,8 @@ using test::NodeJson;
 using test::Parsed;
 using test::PodJson;
 
-struct FeedBench {
-  FeedBench() : feed(&bench.sink, &bench.names, &bench.metrics, [this](const std::string& uid) { settled.push_back(uid); }) {}
+struct FeedBench : FeedObserver {
+  FeedBench() : feed(&bench.sink, &bench.names, &bench.metrics, this) {}
   void ListNodes(const std::vector<std::string>& nodes) { List(feed.nodes(), nodes); }
   void ListPods(const std::vector<std::string>& pods) { List(feed.pods(), pods); }
   static void List(ReflectorListener& listener, const std::vector<std::string>& objects) {
@@ -25,9 +25,14 @@ struct FeedBench {
   void Node(EventType type, const std::string& json) { feed.nodes().Event(type, *Parsed(json)); }
   double Differences(Difference difference) const { return bench.metrics.differences[static_cast<size_t>(difference)]->Value(); }
   const Ledger& ledger() const { return bench.sink.ledger(); }
+  void Settled(const std::string& uid) override { settled.push_back(uid); }
+  void Listed(const absl::flat_hash_set<std::string>& uids) override { listed = uids.size(); }
+  bool IsProvisional(const std::string& uid) override { return uid == provisional; }
 
   test::ExtenderBench bench;
   std::vector<std::string> settled;
+  size_t listed = 0;
+  std::string provisional;
   ClusterFeed feed;
 };
 

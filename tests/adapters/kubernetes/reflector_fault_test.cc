@@ -30,7 +30,7 @@ class Following {
  public:
   explicit Following(ScriptedServer& server, bool use_watch_list = false)
       : client_(Credentials{.server = server.url(), .ca_pem = "", .skip_tls_verify = false, .token = "t", .token_file = "", .certificate_pem = "", .key_pem = ""}),
-        feed(&bench.sink, &bench.names, &bench.metrics, {}) {
+        feed(&bench.sink, &bench.names, &bench.metrics, nullptr) {
     for (const bool is_nodes : {true, false}) {
       Reflector::Options options;
       options.path = is_nodes ? "/api/v1/nodes" : "/api/v1/pods";

@@ -78,6 +78,8 @@ struct ExtenderBench {
   explicit ExtenderBench(const std::string& policy = "best-fit", ApiClient* client = nullptr)
       : sink(policy), registry(std::make_shared<prometheus::Registry>()), metrics(*registry) {
     Extender::Options options;
+    options.nomination_ms = 200;
+    options.eviction_wait_ms = 20;
     options.log = [this](std::string_view line) { log.emplace_back(line); };
     extender = std::make_unique<Extender>(&sink, &names, &metrics, client, options);
   }
