@@ -154,6 +154,8 @@ class Ledger {
   // not call the ledger.
   void Read(absl::FunctionRef<void(const ClusterState&)> read) const;
   std::optional<PodInfo> FindPod(std::string_view pod_id) const;
+  // Ids of the pods on record on a node, in no order; none where it is unknown. O(pods there).
+  std::vector<std::string> PodsOn(std::string_view node) const;
   // The cluster as it would be without this pod, for explanations; `info` is the pod. O(nodes) under the lock. Errors:
   // NOT_FOUND.
   absl::StatusOr<ClusterState> CopyWithout(std::string_view pod_id, PodInfo* info) const;

@@ -26,6 +26,15 @@ void Ledger::Read(absl::FunctionRef<void(const ClusterState&)> read) const {
   read(state_);
 }
 
+std::vector<std::string> Ledger::PodsOn(std::string_view node) const {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::string> ids;
+  const std::optional<NodeId> id = state_.FindNode(node);
+  if (!id) return ids;
+  for (uint32_t slot : pods_of_node_[id->value]) ids.push_back(records_[slot].pod.id);
+  return ids;
+}
+
 std::string_view Ledger::NodeNameOf(const Record& record) const {
   return record.node.is_valid() ? std::string_view(state_.node(record.node).spec.name) : std::string_view(record.orphan_node);
 }

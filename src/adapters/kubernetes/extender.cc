@@ -229,6 +229,10 @@ void Extender::Weigh(Question* question) {
   Decider& decider = DeciderInUse();
   question->policy = policy_;
   question->is_known.assign(question->names.size(), 0);
+  question->ids.clear();
+  question->index.clear();
+  question->freed.reset();
+  question->reserved.reset();
   ledger.Read([&](const ClusterState& state) {
     question->generation = state.generation();
     for (size_t i = 0; i < question->names.size(); ++i) {
@@ -252,10 +256,37 @@ void Extender::Weigh(Question* question) {
   question->reserved = static_cast<size_t>(at - question->names.begin());
 }
 
+bool Extender::IsBehind(const Question& question) {
+  if (feed_ == nullptr || question.reserved) return false;
+  for (size_t k = 0; k < question.ids.size(); ++k) {
+    const std::optional<Constraint>& refused = question.weighed.verdicts[k].refused;
+    if (!refused) return false;   // some node passes
+  }
+  for (size_t k = 0; k < question.ids.size(); ++k) {
+    const Constraint refused = *question.weighed.verdicts[k].refused;
+    if (refused != Constraint::kCpu && refused != Constraint::kMemory && refused != Constraint::kPodSlots && refused != Constraint::kExtended) continue;
+    const std::vector<std::string> pods = sink_->ledger().PodsOn(question.names[question.index[k]]);
+    const bool is_explained = std::any_of(pods.begin(), pods.end(), [&](const std::string& uid) {
+      if (feed_->FindImportance(uid)) return false;
+      absl::MutexLock lock(&mu_);
+      return !reserved_.contains(uid) && !binding_.contains(uid);
+    });
+    if (!is_explained) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<std::string> Extender::Filter(JsonObject body, bool chooses) {
   Question question;
   BERTH_RETURN_IF_ERROR(ReadQuestion(body, &question));
   Weigh(&question);
+  for (const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.behind_wait_ms); IsBehind(question);) {
+    if (std::chrono::steady_clock::now() > end) {
+      return absl::UnavailableError("Berth is behind the API server: it knows of no room on nodes that kube-scheduler found room on");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (sink_->ledger().generation() != question.generation) Weigh(&question);
+  }
   FilterAnswer answer;
   answer.verdicts.assign(question.names.size(), {});
   RefusalCounts refused{};

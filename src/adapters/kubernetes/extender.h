@@ -2,6 +2,10 @@
 //
 //   filter      a node passes when the ledger says that the pod fits there and the policy takes it. Refusals have constant
 //               texts, since kube-scheduler counts equal ones. A pod that is on record already passes only where it is.
+//               kube-scheduler's own filters have found room for cpu, memory, pods and extended resources; where we see none, and
+//               no pod that Kubernetes does not know explains it, our watch is behind. If no node passes because of that, the
+//               answer waits up to `behind_wait_ms` for the watch, and is then an Error, which is retried: a refusal would
+//               leave the pod unschedulable until some event, as late as five minutes.
 //   choose      instead of filter: passes the node that the policy chooses, alone. kube-scheduler then has nothing left to score, so
 //               that the decision is ours whole and a pod costs one call; refusals as filter where no node is left.
 //   prioritize  whole numbers 0..10. The node that the policy chooses gets 10 and nobody else does, so that it keeps its lead;
@@ -64,6 +68,7 @@ class Extender : public FeedObserver {
     int64_t bind_timeout_ms = 4000;                 // below kube-scheduler's httpTimeout of 5 s
     int64_t nomination_ms = 5000;                   // preempt: how long a named node is held without a sign of its eviction
     int64_t eviction_wait_ms = 250;
+    int64_t behind_wait_ms = 200;
     std::function<void(std::string_view)> log;      // one JSON object a decision; may be empty. Must not block
   };
   struct Answer {
@@ -118,6 +123,8 @@ class Extender : public FeedObserver {
   Eviction EvictionOf(const Nomination& nomination) const;
   absl::Status CheckReady() const;
   void Weigh(Question* question) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether a node is refused for something that kube-scheduler has checked, and that nothing explains.
+  bool IsBehind(const Question& question) ABSL_LOCKS_EXCLUDED(mu_);
   // Remembers, reserves and logs what was chosen: index `chosen` of the question's ids.
   void Decide(std::string_view verb, const Question& question, size_t chosen) ABSL_LOCKS_EXCLUDED(mu_);
   // Whether the pod fits the node once these pods are gone.

@@ -108,18 +108,42 @@ std::string AskPreempt(const std::string& uid, const std::string& candidates) {
 TEST(Preemption, TheFreedNodeIsNotRefusedWhileOurWatchIsBehind) {
   Both both("best-fit");
   for (const char* n : {"1", "2", "3"}) both.Pod(EventType::kAdded, PodJson(std::string("low") + n, std::string("low") + n, "3", std::string("n") + n));
-  EXPECT_EQ(both.Ask(Verb::kFilter, "h", "2")["NodeNames"], json::array());
   const json named = both.bench.Call(Verb::kPreempt, AskPreempt("h", R"({"n1":{"Pods":[{"UID":"low1"}]},"n2":{"Pods":[{"UID":"low2"}]}})"))["NodeNameToMetaVictims"];
   ASSERT_TRUE(named.contains("n1"));
   // The victim has ended; we have not heard. Asked about the node (it passed kube-scheduler's own filters), we let it pass.
   EXPECT_EQ(both.Ask(Verb::kFilter, "h", "2", R"(["n1"])")["NodeNames"], json({"n1"}));
   EXPECT_EQ(both.Ask(Verb::kChoose, "h", "2", R"(["n1"])")["NodeNames"], json({"n1"}));
-  // Other pods have no such right, and this one has none on other nodes.
-  EXPECT_EQ(both.Ask(Verb::kFilter, "x", "2", R"(["n1"])")["NodeNames"], json::array());
-  EXPECT_EQ(both.Ask(Verb::kFilter, "h", "2", R"(["n2"])")["NodeNames"], json::array());
+  // Other pods have no such right, and this one has none on other nodes: an Error, so that they are tried again.
+  EXPECT_NE(both.Ask(Verb::kFilter, "x", "2", R"(["n1"])")["Error"], "");
+  EXPECT_NE(both.Ask(Verb::kFilter, "h", "2", R"(["n2"])")["Error"], "");
   // Nor when something else took the room.
   both.Pod(EventType::kAdded, PodJson("thief", "thief", "1", "n1"));
-  EXPECT_EQ(both.Ask(Verb::kFilter, "h", "4", R"(["n1"])")["NodeNames"], json::array());
+  EXPECT_NE(both.Ask(Verb::kFilter, "h", "4", R"(["n1"])")["Error"], "");
+}
+
+TEST(Filter, WaitsForTheWatchWhereKubeSchedulerKnowsMore) {
+  for (const bool is_told : {false, true}) {
+    Both both("best-fit");
+    both.Pod(EventType::kAdded, PodJson("old", "old", "4", "n1"));
+    std::thread telling([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+      if (is_told) both.Pod(EventType::kDeleted, PodJson("old", "old", "4"));
+    });
+    const json answer = both.Ask(Verb::kFilter, "new", "2", R"(["n1"])");
+    telling.join();
+    EXPECT_EQ(answer["Error"] == "", is_told);
+    if (is_told) {
+      EXPECT_EQ(answer["NodeNames"], json({"n1"}));
+    }
+  }
+}
+
+TEST(Filter, RefusesAtOnceWhereAPodOfAnotherSystemExplainsIt) {
+  Both both("best-fit");
+  both.bench.sink.Run("vm", "n1", 3500);
+  const json answer = both.Ask(Verb::kFilter, "new", "2", R"(["n1"])");
+  EXPECT_EQ(answer["Error"], "");
+  EXPECT_EQ(answer["FailedNodes"], json({{"n1", "Berth: not enough cpu"}}));
 }
 
 TEST(Preemption, NoSecondNodeIsNamedWhileTheFirstIsOnItsWay) {

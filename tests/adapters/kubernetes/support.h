@@ -80,6 +80,7 @@ struct ExtenderBench {
     Extender::Options options;
     options.nomination_ms = 200;
     options.eviction_wait_ms = 20;
+    options.behind_wait_ms = 100;
     options.log = [this](std::string_view line) { log.emplace_back(line); };
     extender = std::make_unique<Extender>(&sink, &names, &metrics, client, options);
   }
