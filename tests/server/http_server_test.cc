@@ -11,6 +11,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -220,6 +222,32 @@ TEST(HttpServer, ACallUnderWayIsAnsweredWhenItStops) {
   EXPECT_THAT(client.Read(), HasSubstr("slow"));
   stopping.join();
   EXPECT_FALSE(Client(bench.server->address()).is_connected());
+}
+
+// By stock programs: what openssl makes, curl asks for.
+TEST(HttpServer, SpeaksTlsAndAsksForACertificate) {
+  namespace fs = std::filesystem;
+  const fs::path dir = fs::temp_directory_path() / fmt::format("berth-http-tls-{}", getpid());
+  fs::create_directories(dir);
+  const auto shell = [](const std::string& command) { return std::system((command + " >/dev/null 2>&1").c_str()); };
+  const auto file = [&](const char* name) { return (dir / name).string(); };
+  ASSERT_EQ(shell(fmt::format("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {} -out {}", file("key"), file("cert"))), 0)
+      << "needs openssl";
+  ASSERT_EQ(shell(fmt::format("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=client -keyout {} -out {}", file("client.key"), file("client.cert"))), 0);
+  for (const bool asks : {false, true}) {
+    HttpOptions options;
+    options.tls = {file("cert"), file("key"), asks ? file("client.cert") : ""};
+    Bench bench(options);
+    const std::string get = fmt::format("curl -sf --noproxy '*' --max-time 20 --cacert {} https://{}/livez", file("cert"), bench.server->address());
+    const std::string with_certificate = fmt::format(" --cert {} --key {}", file("client.cert"), file("client.key"));
+    EXPECT_EQ(shell(get) == 0, !asks);
+    EXPECT_EQ(shell(get + with_certificate), 0);
+    // Neither plain text nor an unknown authority gets through.
+    EXPECT_NE(shell(fmt::format("curl -sf --noproxy '*' --max-time 20 http://{}/livez", bench.server->address())), 0);
+    EXPECT_NE(shell(fmt::format("curl -sf --noproxy '*' --max-time 20 --cacert {} https://{}/livez", file("client.cert"), bench.server->address())), 0);
+    EXPECT_EQ(shell(get + with_certificate), 0);
+  }
+  fs::remove_all(dir);
 }
 
 TEST(HttpServer, RefusesAddressesAndFilesByName) {

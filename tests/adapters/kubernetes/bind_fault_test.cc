@@ -96,6 +96,22 @@ TEST(Bind, SendsUidTokenAndWhy) {
   EXPECT_EQ(why["runner_up"], "n2");
 }
 
+TEST(Bind, SaysWhichDevicesAShareGot) {
+  ScriptedServer server([&](const ScriptedRequest&) -> std::string { return ScriptedServer::Json(201, kCreated); });
+  BindBench b(server);
+  b.bench.sink.AddNode("gpus", 8000, int64_t{8} << 30, 2);
+  const auto place = [&](const std::string& uid) {
+    std::string pod = PodJson("p", uid, "1");
+    pod.replace(pod.find(R"("name":"p")"), 10, R"("name":"p","annotations":{"berth.dev/gpu-milli":"600"})");
+    b.bench.Call(Verb::kPrioritize, R"({"Pod":)" + pod + R"(,"NodeNames":["gpus"]})");
+    EXPECT_EQ(b.Bind(uid, "gpus"), "");
+    return json::parse(server.requests().back().body)["metadata"]["annotations"]["berth.dev/gpu-devices"].get<std::string>();
+  };
+  EXPECT_EQ(place("a"), "0");
+  EXPECT_EQ(place("b"), "1");   // 400 are left on device 0
+  EXPECT_EQ(b.ledger().FindPod("b")->devices, 0b10u);
+}
+
 TEST(Bind, LooksUpHowACallThatBrokeHasEnded) {
   // The POST breaks: it came through (bound), it did not and the pod is another one, the API server is gone.
   for (const auto& [pod_now, error, is_on_record] : {std::tuple(PodJson("p", "u1", "1", "n1"), false, true), std::tuple(PodJson("p", "u9", "1"), true, false),
