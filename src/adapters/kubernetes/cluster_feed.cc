@@ -10,12 +10,9 @@ namespace {
 
 bool IsSame(const RunningPod& a, const RunningPod& b) { return a.node == b.node && a.devices == b.devices && a.pod.request == b.pod.request; }
 
-// What a pod holds; where it wants to go is of no more interest.
 RunningPod ToRunning(KubePod&& pod) {
   RunningPod running;
   running.pod = std::move(pod.pod);
-  running.pod.node_selector.clear();
-  running.pod.tolerations.clear();
   running.node = std::move(pod.node);
   running.devices = pod.devices;
   return running;
@@ -45,6 +42,7 @@ bool ClusterFeed::ReadPod(JsonObject object, KubePod* pod) {
   absl::Status status = PodFromJson(object, "Pod", pod);
   if (status.ok()) {
     names_->KeepOf(&pod->pod);
+    // Where a pod that runs wanted to go is of no more interest.
     if (pod->is_running()) pod->pod.node_selector.clear(), pod->pod.tolerations.clear();
     status = ValidatePod("Pod", pod->pod);
   }

@@ -56,31 +56,31 @@ class ClusterFeed {
   std::optional<Importance> FindImportance(std::string_view uid) const;
 
  private:
-  class NodeListener : public ReflectorListener {
+  // Keeps the objects of a list until it is whole.
+  template <class Object>
+  class StagingListener : public ReflectorListener {
    public:
-    explicit NodeListener(ClusterFeed* feed) : feed_(feed) {}
+    explicit StagingListener(ClusterFeed* feed) : feed_(feed) {}
     void BeginList() override { staged_.clear(); }
-    void Item(JsonObject object) override;
-    void EndList() override;
     void AbortList() override { staged_.clear(); }
-    void Event(EventType type, JsonObject object) override;
 
-   private:
+   protected:
     ClusterFeed* const feed_;
-    std::vector<Node> staged_;
+    std::vector<Object> staged_;
   };
-  class PodListener : public ReflectorListener {
+  class NodeListener : public StagingListener<Node> {
    public:
-    explicit PodListener(ClusterFeed* feed) : feed_(feed) {}
-    void BeginList() override { staged_.clear(); }
+    using StagingListener::StagingListener;
     void Item(JsonObject object) override;
     void EndList() override;
-    void AbortList() override { staged_.clear(); }
     void Event(EventType type, JsonObject object) override;
-
-   private:
-    ClusterFeed* const feed_;
-    std::vector<KubePod> staged_;
+  };
+  class PodListener : public StagingListener<KubePod> {
+   public:
+    using StagingListener::StagingListener;
+    void Item(JsonObject object) override;
+    void EndList() override;
+    void Event(EventType type, JsonObject object) override;
   };
   struct Known {
     RunningPod running;

@@ -44,12 +44,6 @@ uint64_t SeedOf(std::string_view uid) {
   return h;
 }
 
-void AppendField(std::string_view key, std::string_view text, std::string* out) {
-  if (out->back() != '{') *out += ',';
-  AppendJsonString(key, out);
-  *out += ':';
-  AppendJsonString(text, out);
-}
 template <class Number>
 void AppendNumber(std::string_view key, Number value, std::string* out) {
   if (out->back() != '{') *out += ',';
@@ -117,9 +111,7 @@ Extender::Answer Extender::Call(Verb verb, std::string_view body) {
     // Filter and bind have a field for the reason, which reaches the user; the others can only fail.
     const bool has_field = verb == Verb::kFilter || verb == Verb::kChoose || verb == Verb::kBind;
     if (!has_field && answer.status == 200) answer.status = text.status().code() == absl::StatusCode::kUnavailable ? 503 : 400;
-    answer.body = "{\"Error\":";
-    AppendJsonString(MessageOf(text.status()), &answer.body);
-    answer.body += '}';
+    answer.body = WriteError(MessageOf(text.status()));
     LogInfo("extender: {}: {}", VerbName(verb), MessageOf(text.status()));
   }
   metrics_->calls[index][answer.status == 400 ? 2 : text.ok() ? 0 : 1]->Increment();
@@ -385,9 +377,7 @@ absl::StatusOr<std::string> Extender::Prioritize(JsonObject body) {
 
 // --- Preempt -------------------------------------------------------------------------------------------------------
 
-struct Extender::Preemption : PreemptionArgs {};
-
-absl::Status Extender::ReadPreemption(JsonObject body, Preemption* preemption) const {
+absl::Status Extender::ReadPreemption(JsonObject body, PreemptionArgs* preemption) const {
   BERTH_RETURN_IF_ERROR(CheckReady());
   BERTH_RETURN_IF_ERROR(ReadPreemptionArgs(body, options_.max_nodes, preemption));
   names_->KeepOf(&preemption->pod.pod);
@@ -395,7 +385,7 @@ absl::Status Extender::ReadPreemption(JsonObject body, Preemption* preemption) c
 }
 
 absl::StatusOr<std::string> Extender::Preempt(JsonObject body) {
-  Preemption preemption;
+  PreemptionArgs preemption;
   BERTH_RETURN_IF_ERROR(ReadPreemption(body, &preemption));
   BERTH_ASSIGN_OR_RETURN(const std::string chosen, ChooseVictims(preemption));
   const auto it = std::find_if(preemption.candidates.begin(), preemption.candidates.end(), [&](const auto& c) { return c.node == chosen; });
@@ -424,7 +414,7 @@ Extender::Eviction Extender::EvictionOf(const Nomination& nomination) const {
   return all_for_long ? Eviction::kUnderWayForLong : Eviction::kUnderWay;
 }
 
-std::optional<std::string> Extender::AnswerAgain(const Preemption& preemption) {
+std::optional<std::string> Extender::AnswerAgain(const PreemptionArgs& preemption) {
   const std::string& uid = preemption.pod.pod.id;
   const auto is_candidate = [&](std::string_view node) {
     return std::any_of(preemption.candidates.begin(), preemption.candidates.end(), [&](const auto& c) { return c.node == node; });
@@ -459,7 +449,7 @@ std::optional<std::string> Extender::AnswerAgain(const Preemption& preemption) {
   return std::nullopt;   // the room is lost, or nobody evicts there
 }
 
-absl::StatusOr<std::string> Extender::ChooseVictims(const Preemption& preemption) {
+absl::StatusOr<std::string> Extender::ChooseVictims(const PreemptionArgs& preemption) {
   const std::string& uid = preemption.pod.pod.id;
   const auto victims_of = [](const PreemptionArgs::Candidate& candidate) {
     std::vector<std::string> uids;

@@ -57,6 +57,8 @@
 
 namespace berth::kubernetes {
 
+struct PreemptionArgs;   // extender_wire.h
+
 // Whole numbers 0..10 for the verdicts: refused nodes and the worst get 0, the chosen one 10 alone.
 std::vector<int> ExtenderScores(const Weighed& weighed);
 
@@ -106,7 +108,6 @@ class Extender : public FeedObserver {
     kByDecision,    // kube-scheduler may overrule it
     kByBrokenBind,  // the Binding may have come through
   };
-  struct Preemption;
   class Parsers;
 
   absl::StatusOr<std::string> Filter(JsonObject body, bool chooses);
@@ -115,10 +116,10 @@ class Extender : public FeedObserver {
   absl::StatusOr<std::string> Bind(JsonObject body);
 
   absl::Status ReadQuestion(JsonObject body, Question* question) const;
-  absl::Status ReadPreemption(JsonObject body, Preemption* preemption) const;
-  absl::StatusOr<std::string> ChooseVictims(const Preemption& preemption);
+  absl::Status ReadPreemption(JsonObject body, PreemptionArgs* preemption) const;
+  absl::StatusOr<std::string> ChooseVictims(const PreemptionArgs& preemption);
   // The node to answer where one was named before ("": none for now), or nullopt: choose anew.
-  std::optional<std::string> AnswerAgain(const Preemption& preemption);
+  std::optional<std::string> AnswerAgain(const PreemptionArgs& preemption);
   enum class Eviction : uint8_t { kNotBegun, kUnderWay, kUnderWayForLong };
   Eviction EvictionOf(const Nomination& nomination) const;
   absl::Status CheckReady() const;

@@ -233,15 +233,8 @@ std::string WriteBinding(std::string_view namespace_name, std::string_view name,
   out += ",\"uid\":";
   AppendJsonString(uid, &out);
   out += ",\"annotations\":{";
-  const auto annotate = [&](std::string_view key, std::string_view value) {
-    if (value.empty()) return;
-    if (out.back() != '{') out += ',';
-    AppendJsonString(key, &out);
-    out += ':';
-    AppendJsonString(value, &out);
-  };
-  annotate(kDecisionAnnotation, explanation);
-  annotate(kGpuDevicesAnnotation, devices);
+  if (!explanation.empty()) AppendField(kDecisionAnnotation, explanation, &out);
+  if (!devices.empty()) AppendField(kGpuDevicesAnnotation, devices, &out);
   out += "}},\"target\":{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":";
   AppendJsonString(node, &out);
   out += "}}";

@@ -118,4 +118,11 @@ void AppendJsonString(std::string_view text, std::string* out) {
   *out += '"';
 }
 
+void AppendField(std::string_view key, std::string_view text, std::string* out) {
+  if (out->back() != '{') *out += ',';
+  AppendJsonString(key, out);
+  *out += ':';
+  AppendJsonString(text, out);
+}
+
 }  // namespace berth::kubernetes

@@ -49,6 +49,8 @@ absl::Status WrongType(JsonElement element, const Where& where, std::string_view
 
 // Appends the text as a JSON string, quotes included; broken UTF-8 is replaced.
 void AppendJsonString(std::string_view text, std::string* out);
+// Appends a member with a text to an object that is being written, with a comma where it is not the first.
+void AppendField(std::string_view key, std::string_view text, std::string* out);
 
 }  // namespace berth::kubernetes
 
