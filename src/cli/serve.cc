@@ -62,8 +62,8 @@ absl::Status Run(Flags& flags) {
   for (const LimitField& limit : LimitFields()) LogInfo("--{} {}", limit.flag, flags.server.limits.*limit.field);
   LogInfo("BLAS of this process: {} (decisions need none: the forward pass is our own)", MachineJson()["blas"].get<std::string>());
   const bool has_api = flags.side.in_cluster || !flags.side.kubeconfig.empty();
-  if (flags.side.http.listen.empty() && (has_api || !flags.side.decision_log.empty())) {
-    return absl::InvalidArgumentError("--kubeconfig, --in-cluster and --decision-log need --extender");
+  if (flags.side.http.listen.empty() && (has_api || !flags.side.lease.empty() || !flags.side.decision_log.empty())) {
+    return absl::InvalidArgumentError("--kubeconfig, --in-cluster, --leader-elect and --decision-log need --extender");
   }
   if (has_api && !flags.nodes.empty()) return absl::InvalidArgumentError("--nodes: the nodes come from the API server");
   const PolicyInfo info = parts.policy->info();
@@ -127,6 +127,7 @@ const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
   verb->add_option("--kubeconfig", k.kubeconfig, "read nodes and pods from this API server, and bind there");
   verb->add_option("--context", k.context, "context of --kubeconfig; default: its current one");
   verb->add_flag("--in-cluster", k.in_cluster, "the same with the service account of the pod that this runs in");
+  verb->add_option("--leader-elect", k.lease, "NAMESPACE/NAME of a Lease: of several Berths that one answers which holds it; the others follow the cluster and are not ready");
   verb->add_option("--watch-s", k.watch_s, "length of a watch before it is renewed")->check(CLI::Range(int64_t{1}, int64_t{3600}))->capture_default_str();
   verb->add_option("--decision-log", k.decision_log, "file of one JSON object a decision of the extender; rotated, three older ones are kept");
   verb->add_option("--decision-log-bytes", k.decision_log_bytes, "of one such file")->check(CLI::Range(int64_t{1} << 16, int64_t{1} << 40))->capture_default_str();

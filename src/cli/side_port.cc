@@ -9,6 +9,7 @@
 #include "adapters/kubernetes/cluster_feed.h"
 #include "adapters/kubernetes/extender.h"
 #include "adapters/kubernetes/kubeconfig.h"
+#include "adapters/kubernetes/lease.h"
 #include "adapters/kubernetes/reflector.h"
 #include "base/line_file.h"
 #include "base/log.h"
@@ -46,6 +47,10 @@ class SidePortImpl final : public SidePort {
   ~SidePortImpl() override {
     is_ready_ = false;
     if (http_ != nullptr) http_->Stop();   // a bind under way ends before its client is cancelled
+    if (elector_ != nullptr) {
+      elector_->Stop();
+      if (elector_thread_.joinable()) elector_thread_.join();   // gives the lease up
+    }
     if (client_ != nullptr) client_->Cancel();
     for (std::thread& thread : threads_) thread.join();
   }
@@ -69,6 +74,18 @@ class SidePortImpl final : public SidePort {
       if (credentials.skip_tls_verify) LogWarning("the API server's certificate is not checked: insecure-skip-tls-verify");
       client_ = std::make_unique<kubernetes::ApiClient>(std::move(credentials));
     }
+    if (!options.lease.empty()) {
+      const size_t slash = options.lease.find('/');
+      if (!has_api || slash == 0 || slash == std::string::npos || slash + 1 == options.lease.size() || options.lease.find('/', slash + 1) != std::string::npos) {
+        return InvalidField("--leader-elect", options.lease, "NAMESPACE/NAME of a Lease, with --kubeconfig or --in-cluster");
+      }
+      kubernetes::LeaderElector::Options lease;
+      lease.name_space = options.lease.substr(0, slash);
+      lease.name = options.lease.substr(slash + 1);
+      lease.identity = kubernetes::NewLeaseIdentity();
+      elector_ = std::make_unique<kubernetes::LeaderElector>(client_.get(), std::move(lease));
+      extender.leads = [e = elector_.get()] { return e->Leads(); };
+    }
     extender_ = std::make_unique<kubernetes::Extender>(&sink_, &names_, &metrics_, client_.get(), std::move(extender));
     if (has_api) {
       feed_ = std::make_unique<kubernetes::ClusterFeed>(&sink_, &names_, &metrics_, extender_.get());
@@ -87,6 +104,7 @@ class SidePortImpl final : public SidePort {
       LogInfo("kubernetes: following nodes and pods of {}", client_->server());
       reflect("/api/v1/nodes", feed_->nodes());
       reflect("/api/v1/pods", feed_->pods());
+      if (elector_ != nullptr) elector_thread_ = std::thread([this] { elector_->Run(); });
     }
     return absl::OkStatus();
   }
@@ -119,6 +137,7 @@ class SidePortImpl final : public SidePort {
     if (!is_ready_) return no("draining\n");
     if (!placements_->is_writable()) return no("the journal can't be written\n");
     if (feed_ != nullptr && !feed_->is_synced()) return no("the cluster has not been read from the API server yet\n");
+    if (elector_ != nullptr && !elector_->Leads()) return no("another Berth leads\n");
     return {200, "text/plain", "ok\n"};
   }
 
@@ -130,6 +149,8 @@ class SidePortImpl final : public SidePort {
   std::atomic<bool> is_ready_{true};
   std::unique_ptr<LineFile> decision_log_;
   std::unique_ptr<kubernetes::ApiClient> client_;
+  std::unique_ptr<kubernetes::LeaderElector> elector_;
+  std::thread elector_thread_;
   std::unique_ptr<kubernetes::Extender> extender_;
   std::unique_ptr<kubernetes::ClusterFeed> feed_;
   std::vector<std::unique_ptr<kubernetes::Reflector>> reflectors_;

@@ -17,6 +17,7 @@ struct SidePortOptions {
   std::string prefix = "/extender";   // of the verbs
   std::string kubeconfig, context;    // both empty and not in_cluster: no API server, the ledger is fed by gRPC
   bool in_cluster = false;
+  std::string lease;                  // "NAMESPACE/NAME": acts only while it holds this Lease; empty: always
   int64_t watch_s = 300;
   std::string decision_log;           // empty: none
   int64_t decision_log_bytes = 64 << 20;

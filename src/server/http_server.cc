@@ -53,14 +53,10 @@ class HttpServerImpl final : public HttpServer {
 
   absl::Status Listen() {
     BERTH_RETURN_IF_ERROR(SetUpTls());
-    ServerOptions checked;   // the rules of the gRPC port hold here too
-    checked.listen = options_.listen;
-    checked.insecure_listen_beyond_loopback = options_.insecure_listen_beyond_loopback;
-    checked.tls = options_.tls;
-    const auto parsed = ParseListenAddress(checked);
-    if (!parsed.ok()) return absl::Status(parsed.status().code(), Renamed(MessageOf(parsed.status())));
-    if (parsed->is_unix) return InvalidField(options_.flag, options_.listen, "HOST:PORT");
-    std::string host = parsed->host;
+    BERTH_ASSIGN_OR_RETURN(const ListenAddress parsed, ParseListenAddress(options_.listen, options_.flag, ssl_ != nullptr,
+                                                                         options_.insecure_listen_beyond_loopback));
+    if (parsed.is_unix) return InvalidField(options_.flag, options_.listen, "HOST:PORT");
+    std::string host = parsed.host;
     const std::string port = options_.listen.substr(options_.listen.rfind(':') + 1);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     error_code error;
@@ -73,7 +69,7 @@ class HttpServerImpl final : public HttpServer {
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return absl::FailedPreconditionError(fmt::format("{} is {}, which can't be bound: {}", options_.flag, Quoted(options_.listen), error.message()));
-    address_ = fmt::format("{}:{}", parsed->host, acceptor_.local_endpoint(error).port());
+    address_ = fmt::format("{}:{}", parsed.host, acceptor_.local_endpoint(error).port());
     asio::co_spawn(io_, Accept(), asio::detached);
     for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { io_.run(); });
     return absl::OkStatus();
@@ -105,13 +101,6 @@ class HttpServerImpl final : public HttpServer {
     std::atomic<int64_t>& count;
     const int64_t held;
   };
-
-  std::string Renamed(std::string_view message) const {
-    std::string out(message);
-    for (size_t at = 0; (at = out.find("--listen ", at)) != std::string::npos; at += options_.flag.size()) out.replace(at, 8, options_.flag);
-    for (size_t at = 0; (at = out.find("--tls", at)) != std::string::npos; at += options_.flag.size() + 4) out.replace(at, 5, options_.flag + "-tls");
-    return out;
-  }
 
   absl::Status SetUpTls() {
     const TlsOptions& tls = options_.tls;
@@ -178,10 +167,42 @@ class HttpServerImpl final : public HttpServer {
     co_await stream.async_shutdown(asio::redirect_error(asio::use_awaitable, error));
   }
 
+  // Ends the reading of a request that isn't whole in its time, and leaves the connection open for the answer (a beast stream's own
+  // timeout would close it). Lives until its last wait has ended; used on the connection's strand alone.
+  template <class Lowest>
+  struct ReadDeadline : std::enable_shared_from_this<ReadDeadline<Lowest>> {
+    explicit ReadDeadline(Lowest& stream) : lowest(&stream), timer(stream.get_executor()) {}
+    void Begin(std::chrono::seconds time) {
+      has_passed = false;
+      timer.expires_after(time);
+      timer.async_wait([self = this->shared_from_this(), number = ++waits](error_code error) {
+        if (error || self->lowest == nullptr || number != self->waits) return;
+        self->has_passed = true;
+        self->lowest->cancel();
+      });
+    }
+    void End() {
+      ++waits;
+      timer.cancel();
+    }
+    Lowest* lowest;   // null: the connection has ended
+    asio::steady_timer timer;
+    uint64_t waits = 0;
+    bool has_passed = false;
+  };
+
   template <class Stream>
   asio::awaitable<void> Converse(Stream& stream, bool is_full) {
     const auto token = [](error_code& error) { return asio::redirect_error(asio::use_awaitable, error); };
     auto& lowest = beast::get_lowest_layer(stream);
+    const auto deadline = std::make_shared<ReadDeadline<std::remove_reference_t<decltype(lowest)>>>(lowest);
+    struct Leaving {   // by any way out
+      decltype(deadline)& of;
+      ~Leaving() {
+        of->End();
+        of->lowest = nullptr;
+      }
+    } leaving{deadline};
     beast::flat_buffer buffer(static_cast<size_t>(options_.max_body_bytes) + kMaxHeaderBytes);
     error_code error;
     while (!is_stopping_) {
@@ -193,7 +214,8 @@ class HttpServerImpl final : public HttpServer {
         buffer.commit(got);
       }
       const Counted busy(busy_, 1);
-      lowest.expires_after(std::chrono::seconds(options_.request_timeout_s));
+      lowest.expires_never();
+      deadline->Begin(std::chrono::seconds(options_.request_timeout_s));
       http::request_parser<http::string_body> parser;
       parser.header_limit(kMaxHeaderBytes);
       parser.body_limit(static_cast<uint64_t>(options_.max_body_bytes));
@@ -219,14 +241,16 @@ class HttpServerImpl final : public HttpServer {
         if (!error) co_await http::async_read(stream, buffer, parser, token(error));
         is_readable = !error;
       }
+      deadline->End();
       if (error) {
-        // What a client can be told is told; a broken or silent connection just ends.
+        // What a client can be told is told; a broken connection just ends.
         if (error == http::error::body_limit || error == http::error::buffer_overflow) {
           answer = ErrorAnswer(http::status::payload_too_large, fmt::format("the body is larger than {} bytes", options_.max_body_bytes));
         } else if (error == http::error::header_limit) {
           answer = ErrorAnswer(http::status::request_header_fields_too_large, fmt::format("the headers are larger than {} bytes", kMaxHeaderBytes));
-        } else if (error == beast::error::timeout) {
-          co_return;
+        } else if (deadline->has_passed) {
+          answer = ErrorAnswer(http::status::request_timeout, fmt::format("the request was not whole after {} s", options_.request_timeout_s));
+          error = {};
         } else if (error.category() == http::make_error_code(http::error::bad_method).category() && error != http::error::end_of_stream &&
                    error != http::error::partial_message) {
           answer = ErrorAnswer(http::status::bad_request, "no HTTP/1.1 request");

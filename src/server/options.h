@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -65,8 +66,9 @@ struct ListenAddress {
   std::string host;           // empty for unix sockets
   bool is_unix = false;
 };
-// Errors: INVALID_ARGUMENT malformed; FAILED_PRECONDITION a host beyond loopback without TLS and without the switch.
-absl::StatusOr<ListenAddress> ParseListenAddress(const ServerOptions& options);
+// `flag`, with its dashes, is named in errors. Errors: INVALID_ARGUMENT malformed; FAILED_PRECONDITION a host beyond loopback
+// where neither `has_tls` nor `may_be_insecure`.
+absl::StatusOr<ListenAddress> ParseListenAddress(const std::string& listen, std::string_view flag, bool has_tls, bool may_be_insecure);
 
 }  // namespace berth
 

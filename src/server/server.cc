@@ -138,7 +138,8 @@ class ServerImpl final : public Server {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Parts parts) {
   BERTH_RETURN_IF_ERROR(ValidateLimits(options.limits));
-  BERTH_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(options));
+  BERTH_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(options.listen, "--listen", !options.tls.certificate_file.empty(),
+                                                                          options.insecure_listen_beyond_loopback));
   std::unique_ptr<Journal> journal;
   if (options.state_dir.empty()) {
     LogWarning("no --state: placements and idempotency keys are forgotten when the server ends");

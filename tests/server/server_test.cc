@@ -391,10 +391,7 @@ TEST_F(ServerTest, ConcurrentClientsNeverOvercommit) {
 
 TEST(ServerOptions, AddressesBeyondLoopbackNeedTlsOrASwitch) {
   const auto parse = [](const std::string& listen, bool insecure = false) {
-    ServerOptions o;
-    o.listen = listen;
-    o.insecure_listen_beyond_loopback = insecure;
-    return ParseListenAddress(o).status();
+    return ParseListenAddress(listen, "--listen", false, insecure).status();
   };
   EXPECT_TRUE(parse("127.0.0.1:0").ok());
   EXPECT_TRUE(parse("unix:/tmp/x").ok());

@@ -120,6 +120,7 @@ Extender::Answer Extender::Call(Verb verb, std::string_view body) {
 }
 
 absl::Status Extender::CheckReady() const {
+  if (options_.leads && !options_.leads()) return absl::UnavailableError("another Berth leads; this one stands by");
   if (feed_ == nullptr || feed_->is_synced()) return absl::OkStatus();
   return absl::UnavailableError("Berth has not read the cluster from the API server yet");
 }
@@ -591,7 +592,8 @@ absl::StatusOr<std::string> Extender::Bind(JsonObject body) {
     explanation += '}';
   }
   bool is_unknown = false;
-  const absl::Status posted = PostBinding(args.namespace_name, args.name, pod, args.node, devices, explanation, &is_unknown);
+  // The time that was waited above may have cost the lead.
+  const absl::Status posted = CheckReady().ok() ? PostBinding(args.namespace_name, args.name, pod, args.node, devices, explanation, &is_unknown) : CheckReady();
   Log("bind", [&](std::string* line) {
     AppendField("pod", fmt::format("{}/{}", args.namespace_name, args.name), line);
     AppendField("uid", args.uid, line);

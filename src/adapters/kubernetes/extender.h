@@ -71,6 +71,7 @@ class Extender : public FeedObserver {
     int64_t nomination_ms = 5000;                   // preempt: how long a named node is held without a sign of its eviction
     int64_t eviction_wait_ms = 250;
     int64_t behind_wait_ms = 200;
+    std::function<bool()> leads;                    // may be empty: always. Where it says no, verbs answer an error and nothing is bound
     std::function<void(std::string_view)> log;      // one JSON object a decision; may be empty. Must not block
   };
   struct Answer {

@@ -388,6 +388,26 @@ TEST_P(KubernetesE2e, ShippedManifestsPassTheServersStrictDryRun) {
   EXPECT_NE(plane.Kubectl("apply --validate=strict --dry-run=server -f " + path).code, 0);
 }
 
+// With the rights of rbac.yaml alone.
+TEST_P(KubernetesE2e, OfTwoBerthsOneLeads) {
+  Plane plane(GetParam(), 1);
+  const std::vector<std::string> elects = {"--leader-elect", "berth-system/berth-extender"};
+  auto first = std::make_unique<BerthServer>(plane, "best-fit", FreePort(), "", elects);
+  first->WaitReady();
+  BerthServer second(plane, "dotprod", FreePort(), "", elects);
+  EXPECT_TRUE(Eventually([&] { return second.Ledger().totals().nodes() == 1; }));   // it follows, and stands by
+  EXPECT_FALSE(second.IsReady());
+  EXPECT_TRUE(first->IsReady());
+  EXPECT_EQ(first->Stop(SIGTERM), 0);
+  first.reset();
+  EXPECT_TRUE(Eventually([&] { return second.IsReady(); }, 10));   // given up: sooner than the lease would end
+  BerthServer third(plane, "first-fit", FreePort(), "", elects);
+  EXPECT_TRUE(Eventually([&] { return third.Ledger().totals().nodes() == 1; }));
+  second.Stop(SIGKILL);
+  EXPECT_FALSE(third.IsReady());
+  third.WaitReady();
+}
+
 // docs/kubernetes.md, word for word: its commands run from top to bottom.
 TEST_P(KubernetesE2e, TheCommandsOfTheDocumentationRun) {
   std::ifstream doc(Plane::Source() + "/docs/kubernetes.md");

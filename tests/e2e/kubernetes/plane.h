@@ -158,10 +158,12 @@ class Plane {
 
 class BerthServer {
  public:
-  BerthServer(Plane& plane, const std::string& policy, int extender_port, const std::string& kubeconfig = "")
+  BerthServer(Plane& plane, const std::string& policy, int extender_port, const std::string& kubeconfig = "",
+              const std::vector<std::string>& more = {})
       : log_(fmt::format("{}/decisions-{}.jsonl", plane.dir(), policy)), extender_(fmt::format("127.0.0.1:{}", extender_port)),
-        process_({Plane::Berth(), "serve", "--listen", "127.0.0.1:0", "--extender", extender_, "--kubeconfig",
-                  kubeconfig.empty() ? plane.env("BERTH_KUBECONFIG") : kubeconfig, "--policy", policy, "--decision-log", log_, "--watch-s", "30"},
+        process_(Joined({Plane::Berth(), "serve", "--listen", "127.0.0.1:0", "--extender", extender_, "--kubeconfig",
+                         kubeconfig.empty() ? plane.env("BERTH_KUBECONFIG") : kubeconfig, "--policy", policy, "--decision-log", log_,
+                         "--watch-s", "30"}, more),
                  plane.dir() + "/log/berth.log") {
     EXPECT_EQ(process_.line().substr(0, 6), "ready ") << ReadText(plane.dir() + "/log/berth.log");
     stub_ = v1::ClusterService::NewStub(grpc::CreateChannel(process_.line().substr(6), grpc::InsecureChannelCredentials()));
@@ -199,6 +201,11 @@ class BerthServer {
   }
 
  private:
+  static std::vector<std::string> Joined(std::vector<std::string> all, const std::vector<std::string>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
   const std::string log_, extender_;
   test::Process process_;
   std::unique_ptr<v1::ClusterService::Stub> stub_;
