@@ -4,8 +4,8 @@
 # BERTH_FOLDERS lists the folders from the lowest layer to the highest.
 set(BERTH_FOLDERS
     base
-    cluster mdp
-    policy workload lp
+    cluster mdp lp
+    policy workload
     env env/node_mdp
     evaluate
     agent server adapters/kubernetes
@@ -15,9 +15,9 @@ set(BERTH_FOLDERS
 set(BERTH_LAYER_base "")
 set(BERTH_LAYER_cluster base)
 set(BERTH_LAYER_mdp base)
-set(BERTH_LAYER_policy base cluster)
+set(BERTH_LAYER_policy base cluster lp)
 set(BERTH_LAYER_workload base cluster)
-set(BERTH_LAYER_lp base cluster)
+set(BERTH_LAYER_lp base)
 set(BERTH_LAYER_env base cluster policy workload lp)
 set(BERTH_LAYER_env_node_mdp base cluster mdp policy workload lp env)
 set(BERTH_LAYER_evaluate base cluster mdp policy workload lp env env/node_mdp)
