@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/compose.h"
+#include "cli/evaluate_churn.h"
 #include "cli/verbs.h"
 #include "evaluate/evaluate.h"
 #include "evaluate/report.h"
@@ -19,6 +20,7 @@ namespace {
 struct Flags {
   std::string protocol = "churn";
   std::string nodes, pods, arrival, noderank;
+  std::string sample_nodes = "151", lives = "exponential";
   std::string workload = "openb-like";
   std::string form = "loss";
   std::string load = "0.9";
@@ -26,7 +28,7 @@ struct Flags {
   std::string policies;
   std::vector<std::string> models;
   int64_t node_count = 0;
-  double warmup_hours = 5, window_hours = 30;
+  double warmup_hours = -1, window_hours = -1;   // below 0: the protocol's
   int jobs = 0;
   std::string out;
   bool json = false;
@@ -188,14 +190,25 @@ struct Metric {
 absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   BERTH_ASSIGN_OR_RETURN(const auto seeds, ParseSeeds("--seeds", flags.seeds));
   BERTH_ASSIGN_OR_RETURN(const auto loads, ParseNumbers("--load", flags.load, 1e-6, 10));
-  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(flags.workload));
+  const OpenbChurnFlags openb{flags.nodes, flags.pods, flags.sample_nodes, flags.lives};
+  const bool is_openb = !flags.nodes.empty() || !flags.pods.empty();
+  ChurnHours hours{5, 30};
+  Workload workload;
+  if (is_openb) {
+    BERTH_ASSIGN_OR_RETURN(workload, LoadOpenbChurn(openb));
+    hours = DefaultHours(openb);
+  } else {
+    BERTH_ASSIGN_OR_RETURN(workload, LoadWorkloadByNameOrFile(flags.workload));
+  }
   if (flags.node_count > 0) {
     BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, flags.node_count));
   }
+  if (flags.warmup_hours >= 0) hours.warmup = flags.warmup_hours;
+  if (flags.window_hours >= 0) hours.window = flags.window_hours;
   ChurnOptions churn;
   BERTH_ASSIGN_OR_RETURN(churn.env.form, ParseForm(flags.form));
-  churn.env.warmup_us = static_cast<int64_t>(flags.warmup_hours * 3.6e9);
-  churn.env.window_us = static_cast<int64_t>(flags.window_hours * 3.6e9);
+  churn.env.warmup_us = static_cast<int64_t>(hours.warmup * 3.6e9);
+  churn.env.window_us = static_cast<int64_t>(hours.window * 3.6e9);
   churn.loads = loads;
   churn.seeds = seeds;
   const bool has_gpus = HasGpus(workload);
@@ -226,6 +239,7 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
                             {"wait_p99_s", run.wait_quantile_s(0.99)},
                             {"arrived_pods", run.stats.arrived},
                             {"placed_pods", run.stats.placed}});
+    if (churn.env.form == Form::kQueue) json["runs"].back()["waits_by_class"] = WaitsByClassJson(workload, run);
   }
   const auto differences = PairedDifferences(runs, metric.value);
   json["paired_metric"] = metric.key;
@@ -272,6 +286,7 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   }
   report.tables = {table, paired};
   report.plots.push_back(plot);
+  if (churn.env.form == Form::kQueue) AddWaits(workload, runs, seeds.size(), &report);
   BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
   if (flags.json) fmt::print("{}\n", json.dump());
   else fmt::print("{}\n{}", TextTable(table), TextTable(paired));
@@ -291,16 +306,19 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
       "Examples:\n"
       "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty\n"
       "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
+      "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --sample-nodes 151 --load 0.9,1.0,1.1 --seeds 101-108 --model DIR --json\n"
       "  berth evaluate --workload vm-like --policies best-fit,index --out report/");
   verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; fgd: the published protocol, arrivals only")->capture_default_str();
   verb->add_option("--workload", flags->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format")->capture_default_str();
   verb->add_option("--node-count", flags->node_count, "scale the workload to this many nodes (0 = as it is)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000}));
   verb->add_option("--form", flags->form, "churn: loss (what fits nowhere is lost) or queue (it waits)")->capture_default_str();
   verb->add_option("--load", flags->load, "churn: offered load, one or more, e.g. 0.9,1.0")->capture_default_str();
-  verb->add_option("--warmup-hours", flags->warmup_hours, "churn: not counted")->check(CLI::Range(0.0, 1e5))->capture_default_str();
-  verb->add_option("--window-hours", flags->window_hours, "churn: counted")->check(CLI::Range(1e-3, 1e5))->capture_default_str();
-  verb->add_option("--nodes", flags->nodes, "fgd: node list (openb CSV)");
-  verb->add_option("--pods", flags->pods, "fgd: pod list (openb CSV)");
+  verb->add_option("--warmup-hours", flags->warmup_hours, "churn: not counted (default 5; with --lives trace 4)")->check(CLI::Range(0.0, 1e5));
+  verb->add_option("--window-hours", flags->window_hours, "churn: counted (default 30; with --sample-nodes all 3, with --lives trace 18)")->check(CLI::Range(1e-3, 1e5));
+  verb->add_option("--nodes", flags->nodes, "fgd, churn: node list (openb CSV)");
+  verb->add_option("--pods", flags->pods, "fgd, churn: pod list (openb CSV)");
+  verb->add_option("--sample-nodes", flags->sample_nodes, "churn on openb files: this many nodes, shapes by largest remainder, or all")->capture_default_str();
+  verb->add_option("--lives", flags->lives, "churn on openb files: exponential (mean 1 h) or trace (of the pod list, at most 2 h)")->capture_default_str();
   verb->add_option("--arrival", flags->arrival, "fgd: arrival orders, one column a seed");
   verb->add_option("--noderank", flags->noderank, "fgd: node ranks, one column a seed");
   verb->add_option("--seeds", flags->seeds, "e.g. 42-51 or 1,2,5")->capture_default_str();

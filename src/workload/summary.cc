@@ -34,17 +34,6 @@ bool HaveOneShape(const Node& a, const Node& b) {
   return a.cpu_milli == b.cpu_milli && a.mem_bytes == b.mem_bytes && a.gpu_count == b.gpu_count && a.gpu_model == b.gpu_model;
 }
 
-// Sorts the kinds: 0 asks for no GPU, 1 for part of one, k + 1 for k whole ones (or parts of k).
-int KindOf(const PodRequest& r) {
-  if (r.gpu_count == 0) return 0;
-  return r.gpu_count == 1 && r.gpu_milli < kWholeGpuMilli ? 1 : r.gpu_count + 1;
-}
-
-std::string NameOfKind(int kind) {
-  if (kind == 0) return "cpu only";
-  return kind == 1 ? "shared gpu" : fmt::format("{} gpu", kind - 1);
-}
-
 // Exact sums of what runs, so that the peak of a long trace carries no rounding.
 struct Running {
   int64_t cpu_milli = 0, gpu_milli = 0;
@@ -83,6 +72,16 @@ void SummariseArrivals(const Workload& workload, WorkloadSummary* summary) {
 
 }  // namespace
 
+int PodKindIndex(const PodRequest& r) {
+  if (r.gpu_count == 0) return 0;
+  return r.gpu_count == 1 && r.gpu_milli < kWholeGpuMilli ? 1 : r.gpu_count + 1;
+}
+
+std::string PodKindName(int kind) {
+  if (kind == 0) return "cpu only";
+  return kind == 1 ? "shared gpu" : fmt::format("{} gpu", kind - 1);
+}
+
 WorkloadSummary Summarise(const Workload& workload) {
   WorkloadSummary summary;
   for (const NodeGroup& group : workload.node_groups) {
@@ -100,7 +99,7 @@ WorkloadSummary Summarise(const Workload& workload) {
   for (const PodClass& c : workload.pod_classes) {
     const Amounts request = Of(c.request);
     Add(&summary.mean_request, request, c.share);
-    PodKind& kind = kinds[KindOf(c.request)];
+    PodKind& kind = kinds[PodKindIndex(c.request)];
     kind.pods_percent += 100 * c.share;
     kind.gpu_demand_percent += 100 * c.share * request.gpus;
     // As ArrivalRatePerS: pods that never end count with an hour.
@@ -114,7 +113,7 @@ WorkloadSummary Summarise(const Workload& workload) {
   if (ending > 0) summary.mean_life_s /= ending;
   for (auto& [kind, entry] : kinds) {
     if (entry.pods_percent <= 0) continue;
-    entry.name = NameOfKind(kind);
+    entry.name = PodKindName(kind);
     if (summary.mean_request.gpus > 0) entry.gpu_demand_percent /= summary.mean_request.gpus;
     summary.kinds.push_back(entry);
   }

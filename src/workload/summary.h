@@ -29,6 +29,10 @@ struct PodKind {
   double gpu_demand_percent = 0;   // of the GPUs that an arrival asks for on average
 };
 
+// Sorts the kinds: 0 asks for no GPU, 1 for part of one, k + 1 for k GPUs.
+int PodKindIndex(const PodRequest& request);
+std::string PodKindName(int index);
+
 struct WorkloadSummary {
   int64_t nodes = 0;
   std::vector<NodeShape> shapes;   // in order of first appearance
