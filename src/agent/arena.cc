@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "base/status.h"
 #include "policy/registry.h"
@@ -11,6 +12,14 @@ namespace {
 
 constexpr double kStaticUntil = 1.012;   // the curve at 100 % needs pods up to 100.5 %
 constexpr double kLeastRejected = 1, kLeastWait = 10, kLeastUnallocated = 0.5;
+
+std::vector<std::string> GpuModelsOf(const Workload& workload) {
+  std::set<std::string> models;
+  for (const NodeGroup& group : workload.node_groups) {
+    if (group.node.gpu_count > 0 && !group.node.gpu_model.empty()) models.insert(group.node.gpu_model);
+  }
+  return {models.begin(), models.end()};
+}
 
 }  // namespace
 
@@ -37,7 +46,8 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const Workload& workload, c
 Arena::Arena(const Workload& workload, const ArenaOptions& options, PolicyList rules)
     : workload_(workload), options_(options), rules_(std::move(rules)),
       has_gpus_(LoadResourceOf(workload) == LoadResource::kGpu), nodes_(workload.Nodes()),
-      tables_(TypicalForModels(MixOf(workload))) {}
+      typical_(TypicalForModels(MixOf(workload))), class_models_(GpuModelsOf(workload)),
+      tables_(typical_, options.class_weights ? std::optional(class_models_) : std::nullopt) {}
 
 EnvOptions Arena::EnvOptionsFor(double load) const {
   EnvOptions options;

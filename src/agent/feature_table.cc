@@ -63,8 +63,10 @@ void FeatureTable::Bind(const ClusterState& view) {
   shapes_.assign(shapes.begin(), shapes.end());
   index_.clear();
   features_.clear();
+  chunks_.clear();
   memo_.clear();
   extractor_.Reset(view);
+  if (has_terms_) terms_.Reset(view);
 }
 
 uint32_t FeatureTable::Find(const Shape& shape, const NodeState& state) {
@@ -72,13 +74,17 @@ uint32_t FeatureTable::Find(const Shape& shape, const NodeState& state) {
   if (is_new) {
     extractor_.Compute(shape, state, &features_.emplace_back());
     memo_.emplace_back();
+    if (has_terms_) {
+      if (it->second % kChunk == 0) chunks_.emplace_back(kChunk * terms_.count());
+      terms_.Compute(shape, state, &chunks_.back()[it->second % kChunk * terms_.count()]);
+    }
   }
   return it->second;
 }
 
 double FeatureTable::Value(uint32_t index, const NetworkWeights& weights, uint64_t weights_id) {
   Memo& memo = memo_[index];
-  if (memo.weights_id != weights_id) memo = {weights_id, NetworkValue(weights, features_[index])};
+  if (memo.weights_id != weights_id) memo = {weights_id, NetworkValue(weights, features_[index]) + ClassPart(index, weights)};
   return memo.value;
 }
 
@@ -91,7 +97,7 @@ std::unique_ptr<FeatureTable> FeatureTablePool::Take() {
       return table;
     }
   }
-  return std::make_unique<FeatureTable>(typical_);
+  return std::make_unique<FeatureTable>(typical_, class_models_);
 }
 
 void FeatureTablePool::Return(std::unique_ptr<FeatureTable> table) {

@@ -6,11 +6,14 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "cluster/policy.h"
 #include "policy/pod_mix.h"
+#include "policy/potential/class_terms.h"
 #include "policy/potential/features.h"
 #include "policy/potential/network.h"
 
@@ -22,8 +25,10 @@ PodMix TypicalForModels(const PodMix& mix);
 // Not thread-safe. What it answers never depends on what was asked before.
 class FeatureTable {
  public:
-  // `typical` as TypicalForModels gives it.
-  explicit FeatureTable(PodMix typical) : extractor_(std::move(typical)) {}
+  // `typical` as TypicalForModels gives it. With `class_models` the table keeps class terms too, of these models: weights that
+  // have classes can be asked about.
+  explicit FeatureTable(const PodMix& typical, const std::optional<std::vector<std::string>>& class_models = std::nullopt)
+      : extractor_(typical), terms_(typical, class_models.value_or(std::vector<std::string>())), has_terms_(class_models.has_value()) {}
 
   // To be called before the first Find of an episode. Forgets everything if the cluster's shapes are others, or if the
   // table has grown past 300,000 states; indices from before are then invalid.
@@ -31,6 +36,10 @@ class FeatureTable {
   // Index of the state; valid until the next Bind. Cost: a hash look-up, features if it is new.
   uint32_t Find(const Shape& shape, const NodeState& state);
   const Features& features(uint32_t index) const { return features_[index]; }
+  // classes . z of the state; weights with classes must be of the table's class models.
+  double ClassPart(uint32_t index, const NetworkWeights& weights) const {
+    return weights.classes.empty() ? 0 : ClassValue(weights, TermsOf(index));
+  }
   // An id for weights that this table has not seen yet.
   uint64_t NewWeightsId() { return ++last_weights_id_; }
   // Phi of the state under the weights of that id, remembered until it is asked for with another id.
@@ -42,7 +51,13 @@ class FeatureTable {
     double value = 0;
   };
 
+  const float* TermsOf(uint32_t index) const { return &chunks_[index / kChunk][index % kChunk * terms_.count()]; }
+
+  static constexpr size_t kChunk = 1024;   // states
   FeatureExtractor extractor_;
+  ClassTerms terms_;
+  const bool has_terms_;
+  std::vector<std::vector<float>> chunks_;
   std::vector<Shape> shapes_;
   absl::flat_hash_map<NodeState, uint32_t> index_;
   std::deque<Features> features_;
@@ -53,12 +68,13 @@ class FeatureTable {
 // One table a thread. Thread-safe.
 class FeatureTablePool {
  public:
-  explicit FeatureTablePool(PodMix typical) : typical_(std::move(typical)) {}
+  explicit FeatureTablePool(PodMix typical, std::optional<std::vector<std::string>> class_models = std::nullopt) : typical_(std::move(typical)), class_models_(std::move(class_models)) {}
   std::unique_ptr<FeatureTable> Take();
   void Return(std::unique_ptr<FeatureTable> table);
 
  private:
   const PodMix typical_;
+  const std::optional<std::vector<std::string>> class_models_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<FeatureTable>> free_;
 };

@@ -141,7 +141,7 @@ class Walker {
     const Features& x = table_->features(index);
     double sum = 0;
     for (size_t i = 0; i < kFeatureCount; ++i) sum += static_cast<double>(weights_.linear[i]) * static_cast<double>(x[i]);
-    return sum;
+    return sum + table_->ClassPart(index, weights_);
   }
 
   struct Known {

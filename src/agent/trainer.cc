@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "agent/checkpoint.h"
 #include "agent/teachers.h"
+#include "agent/weight_space.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/status.h"
@@ -21,18 +23,9 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kTrainingSeeds = 20'001, kSeedsApart = 1'000'000, kValidationSeeds = 7'001, kGateSeeds = 7'101;
 constexpr uint64_t kEvolutionStream = 321, kRolloutStream = 322, kShuffleStream = 323;
-constexpr double kWeightScale = 0.3;      // of a coordinate of evolution, in units of a weight
-constexpr double kDeadScale = 0.9;        // "dead" is in GPUs and weighs more
 constexpr double kFirstTau = 0.05;        // before calibration
 
 double Mean(const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(std::max<size_t>(1, v.size())); }
-
-std::vector<double> CoordinateScales() {
-  std::vector<double> scales(kFeatureCount, kWeightScale);
-  const auto names = FeatureNames();
-  scales[static_cast<size_t>(std::find(names.begin(), names.end(), "dead") - names.begin())] = kDeadScale;
-  return scales;
-}
 
 // What a checkpoint holds besides the learner's tensors.
 struct State {
@@ -50,7 +43,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(State, update, evolution, best_coordinates, b
 class TrainerImpl : public Trainer {
  public:
   TrainerImpl(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options)
-      : workload_(workload), plan_(plan), options_(options), scales_(CoordinateScales()) {}
+      : workload_(workload), plan_(plan), options_(options) {}
 
   absl::Status Init() {
     BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
@@ -59,7 +52,9 @@ class TrainerImpl : public Trainer {
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
     arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
     arena.jobs = options_.jobs;
+    arena.class_weights = plan_.class_generations > 0;
     BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workload_, arena));
+    space_.emplace(teacher_, arena_->typical_pods(), arena_->class_models());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads);
     fingerprint_ = ArithmeticFingerprint();
     state_.evolution = SeparableCmaEs(std::vector<double>(kFeatureCount, 0), plan_.sigma, plan_.population).state();
@@ -127,11 +122,7 @@ class TrainerImpl : public Trainer {
   }
 
  private:
-  NetworkWeights Linear(const std::vector<double>& coordinates) const {
-    NetworkWeights weights = teacher_;
-    for (size_t i = 0; i < kFeatureCount; ++i) weights.linear[i] += static_cast<float>(scales_[i] * coordinates[i]);
-    return weights;
-  }
+  NetworkWeights Linear(const std::vector<double>& coordinates) const { return space_->At(coordinates); }
 
   absl::StatusOr<double> Validate(const NetworkWeights& weights) {
     BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts({&weights, 1}, validation_));
@@ -144,7 +135,15 @@ class TrainerImpl : public Trainer {
     return absl::OkStatus();
   }
 
+  // From here on the class terms move too: evolution begins anew at the best so far, in more dimensions.
+  void WidenEvolution() {
+    std::vector<double> mean = state_.best_evolution > 0 ? state_.best_coordinates : state_.evolution.mean;
+    mean.resize(space_->all(), 0);
+    state_.evolution = SeparableCmaEs(std::move(mean), plan_.sigma, plan_.population).state();
+  }
+
   absl::StatusOr<std::string> Evolve() {
+    if (plan_.class_generations > 0 && state_.update == plan_.generations - plan_.class_generations) WidenEvolution();
     SeparableCmaEs evolution(state_.evolution, plan_.population);
     const auto generation = static_cast<uint64_t>(state_.update);
     Rng rng = Rng::Stream(SplitMix64(plan_.seed) + generation, kEvolutionStream);
@@ -228,9 +227,17 @@ class TrainerImpl : public Trainer {
     double reward = 0;                  // mean a rollout, in its own units
   };
 
+  // The network as it is, on the evolved linear part.
+  NetworkWeights Current() const {
+    NetworkWeights weights = learner_->Export(linear_.linear);
+    weights.classes = linear_.classes;
+    weights.class_models = linear_.class_models;
+    return weights;
+  }
+
   absl::StatusOr<Round> Play() {
     Round round;
-    BERTH_ASSIGN_OR_RETURN(round.rollouts, Collect(*arena_, learner_->Export(linear_.linear), Rollouts(), RolloutSeed()));
+    BERTH_ASSIGN_OR_RETURN(round.rollouts, Collect(*arena_, Current(), Rollouts(), RolloutSeed()));
     std::vector<std::vector<float>> values;
     for (const Rollout& r : round.rollouts) {
       std::vector<Context> contexts;
@@ -317,7 +324,7 @@ class TrainerImpl : public Trainer {
                 {"critic_loss", critic_loss}, {"explained_variance", round.explained_variance}, {"reward", round.reward}};
     const int64_t done = ppo + 1;
     if (done % plan_.validate_every == 0 || done == plan_.ppo_updates) {
-      const NetworkWeights now = learner_->Export(linear_.linear);
+      const NetworkWeights now = Current();
       BERTH_ASSIGN_OR_RETURN(const double cost, Validate(now));
       fields["validation_relative_cost"] = cost;
       if (state_.best_ppo == 0 || cost < state_.best_ppo) {
@@ -355,10 +362,13 @@ class TrainerImpl : public Trainer {
     } catch (const Json::exception& error) {
       return InvalidField("checkpoint state", "the trainer's part", error.what());
     }
-    const auto is_sized = [](const std::vector<double>& v) { return v.size() == kFeatureCount; };
-    if (state_.update < 0 || state_.update > plan_.total_updates() || !is_sized(state_.best_coordinates) || !is_sized(state_.evolution.mean) ||
+    const size_t wide = plan_.class_generations > 0 ? space_->all() : space_->shared();
+    const size_t now = state_.evolution.mean.size() == wide ? wide : space_->shared();
+    const auto is_sized = [&](const std::vector<double>& v) { return v.size() == now; };
+    const bool is_best_sized = state_.best_coordinates.size() == wide || state_.best_coordinates.size() == space_->shared();
+    if (state_.update < 0 || state_.update > plan_.total_updates() || !is_best_sized || !is_sized(state_.evolution.mean) ||
         !is_sized(state_.evolution.variance) || !is_sized(state_.evolution.path_sigma) || !is_sized(state_.evolution.path_c)) {
-      return InvalidField("checkpoint state", fmt::format("update {}", state_.update), fmt::format("0 to {} updates and {} weights", plan_.total_updates(), kFeatureCount));
+      return InvalidField("checkpoint state", fmt::format("update {}", state_.update), fmt::format("0 to {} updates and {} or {} weights", plan_.total_updates(), space_->shared(), wide));
     }
     if (checkpoint.fingerprint != fingerprint_) {
       LogWarning("the checkpoint was written with other arithmetic ({}; here {}): training goes on, but not bit-identical here", checkpoint.fingerprint, fingerprint_);
@@ -392,8 +402,8 @@ class TrainerImpl : public Trainer {
   const Workload& workload_;
   const TrainingPlan plan_;
   const TrainerOptions options_;
-  const std::vector<double> scales_;
   NetworkWeights teacher_;
+  std::optional<WeightSpace> space_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<TrainingLog> log_;
   std::unique_ptr<Learner> learner_;

@@ -1,25 +1,44 @@
 #include "agent/training_plan.h"
 
 #include "agent/teachers.h"
+#include "base/quantity.h"
 #include "base/status.h"
 #include "env/env.h"
 #include "fmt/format.h"
+#include "workload/openb_churn.h"
 
 namespace berth {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, workload, seed, form, nodes, teacher, loads, warmup_hours,
-                                                window_hours, generations, population, seeds_per_generation, sigma, least_sigma, hidden,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, seed, form, node_count, teacher, loads, warmup_hours,
+                                                window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
                                                 horizon_s, credit_s, best_probability, validate_every, validation_seeds,
                                                 gate_seeds, test_seeds)
 
-absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
+absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol) {
   BERTH_ASSIGN_OR_RETURN(const Form parsed, ParseForm(form));
   TrainingPlan plan;
   plan.form = std::string(form);
+  plan.protocol = std::string(protocol);
+  if (protocol == "churn") {
+    if (parsed == Form::kStatic) return InvalidField("form", form, "loss, queue for the churn protocol");
+    plan.node_count = 0;
+    plan.teacher = "keep-empty";
+    plan.loads = {0.9, 1.0, 1.1};
+    plan.generations = 50;
+    plan.class_generations = 25;
+    plan.critic_updates = 0;
+    plan.ppo_updates = 0;
+    plan.validate_every = 5;
+    plan.validation_seeds = 4;
+    plan.gate_seeds = 8;
+    plan.test_seeds = 8;
+    return plan;
+  }
+  if (protocol != "workload") return InvalidField("protocol", protocol, "workload, churn");
   if (parsed == Form::kStatic) {
-    plan.nodes = 0;
+    plan.node_count = 0;
     plan.loads = {1.0};
     plan.seeds_per_generation = 2;
     plan.generations = 30;
@@ -34,6 +53,13 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
 absl::Status ValidatePlan(const TrainingPlan& p) {
   BERTH_RETURN_IF_ERROR(ParseForm(p.form).status());
   BERTH_RETURN_IF_ERROR(TeacherWeights(p.teacher).status());
+  if (p.protocol != "workload" && p.protocol != "churn") return InvalidField("protocol", p.protocol, "workload, churn");
+  if (p.protocol == "churn") {
+    BERTH_RETURN_IF_ERROR(ParseChurnLives(p.lives).status());
+    if (p.nodes.empty() || p.pods.empty()) return InvalidField(p.nodes.empty() ? "nodes" : "pods", "", "an openb CSV file");
+    if (p.node_count != 0) return InvalidField("node_count", fmt::format("{}", p.node_count), "0 for the churn protocol, which has sample_nodes");
+    if (p.sample_nodes != "all") BERTH_RETURN_IF_ERROR(ParseInteger("sample_nodes", p.sample_nodes, 1, 1'000'000).status());
+  }
   const auto check = [](std::string_view field, double value, double low, double high) -> absl::Status {
     if (value >= low && value <= high) return absl::OkStatus();   // false for NaN
     return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
@@ -41,10 +67,11 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   if (p.loads.empty() || p.loads.size() > 16) return InvalidField("loads", fmt::format("{} numbers", p.loads.size()), "1 to 16 numbers");
   for (double load : p.loads) BERTH_RETURN_IF_ERROR(check("loads", load, 1e-3, 10));
   for (const auto& [field, value, low, high] : std::initializer_list<std::tuple<const char*, double, double, double>>{
-           {"nodes", static_cast<double>(p.nodes), 0, 1e6},
+           {"node_count", static_cast<double>(p.node_count), 0, 1e6},
            {"warmup_hours", p.warmup_hours, 0, 1e4},
            {"window_hours", p.window_hours, 0.01, 1e4},
            {"generations", p.generations, 0, 1e5},
+           {"class_generations", p.class_generations, 0, static_cast<double>(p.generations)},
            {"population", p.population, 4, 1000},
            {"seeds_per_generation", p.seeds_per_generation, 1, 100},
            {"sigma", p.sigma, 1e-6, 100},
@@ -75,6 +102,20 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
     BERTH_RETURN_IF_ERROR(check(field, value, low, high));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<Workload> PlannedWorkload(const TrainingPlan& plan) {
+  if (plan.protocol == "churn") {
+    OpenbChurnOptions options;
+    if (plan.sample_nodes != "all") {
+      BERTH_ASSIGN_OR_RETURN(options.sample_nodes, ParseInteger("sample_nodes", plan.sample_nodes, 1, 1'000'000));
+    }
+    BERTH_ASSIGN_OR_RETURN(options.lives, ParseChurnLives(plan.lives));
+    return OpenbChurnWorkload(plan.nodes, plan.pods, options);
+  }
+  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(plan.workload));
+  if (plan.node_count == 0) return workload;
+  return ScaleNodes(workload, plan.node_count);
 }
 
 nlohmann::json PlanToJson(const TrainingPlan& plan) { return plan; }

@@ -9,22 +9,28 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "workload/workload.h"
 
 namespace berth {
 
 // Budgets are counted in updates and never in seconds, so that a slow machine gets the same model. One update is a generation
 // of evolution, a round of critic fitting, or a round of PPO; they follow each other in that order.
 struct TrainingPlan {
+  std::string protocol = "workload";         // workload, or churn: the mix and the nodes of openb files (workload/openb_churn.h)
   std::string workload = "openb-like";       // a built-in name or a file
+  std::string nodes, pods;                   // churn: openb CSV files
+  std::string sample_nodes = "151";          // churn: this many of the nodes, or all
+  std::string lives = "exponential";         // churn: exponential or trace
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static
-  int64_t nodes = 151;                       // the workload is scaled to this many; 0 = as it is
+  int64_t node_count = 151;                  // the workload is scaled to this many; 0 = as it is (churn: always as it is)
   std::string teacher = "stranding";         // where evolution starts; see teachers.h
   std::vector<double> loads{0.9, 1.0};       // of the forms with departures
   double warmup_hours = 4, window_hours = 10;
 
   // Evolution of the linear weights.
   int generations = 80;
+  int class_generations = 0;                 // in the last of them, terms of single pod classes and GPU models move too
   int population = 14;
   int seeds_per_generation = 3;              // fresh arrivals, shared by the population; the loads take turns
   double sigma = 0.5;                        // first step, in units of 0.3 of a weight
@@ -53,9 +59,13 @@ struct TrainingPlan {
   int total_updates() const { return generations + critic_updates + ppo_updates; }
 };
 
-// What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation.
-// Errors: INVALID_ARGUMENT an unknown form.
-absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form);
+// What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation. What differs
+// by protocol: churn starts from keep-empty, evolves terms of single classes too, and leaves the network out.
+// Errors: INVALID_ARGUMENT an unknown form or protocol.
+absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol = "workload");
+
+// The workload that the plan names, scaled. Errors: as the readers and ScaleNodes.
+absl::StatusOr<Workload> PlannedWorkload(const TrainingPlan& plan);
 
 // Errors: INVALID_ARGUMENT naming field, value and range.
 absl::Status ValidatePlan(const TrainingPlan& plan);

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 // A plan of seconds that passes through all stages: 3 generations, 2 critic updates, 3 PPO updates.
 constexpr const char* kPlan =
-    " --workload openb-like --nodes 20 --loads 1.0 --warmup-hours 0.5 --window-hours 0.5 --generations 3 --population 4 --critic-updates 2"
+    " --workload openb-like --node-count 20 --loads 1.0 --warmup-hours 0.5 --window-hours 0.5 --generations 3 --population 4 --critic-updates 2"
     " --ppo-updates 3 --groups 2 --rollouts 2 --decisions 40 --minibatch 32 --validate-every 2 --validation-seeds 1 --gate-seeds 2"
     " --test-seeds 2 --quiet --json";
 
@@ -90,7 +90,7 @@ TEST_F(Resume, RefusesFlagsThatContradictTheRun) {
   EXPECT_EQ(Train(" --seed 4 --quiet --resume " + (dir_ / "a.run").string() + Out("a")), 2);
   EXPECT_THAT(Read(dir_ / "stderr"), ::testing::HasSubstr("seed"));
   EXPECT_EQ(Train(" --quiet --resume " + (dir_ / "nothing").string() + Out("a")), 1);
-  for (const char* bad : {" --form nope", " --lr nan", " --population 1", " --steps -1", " --nodes 99999999999999999999", " --loads 0.9,x", " --workload nope"}) {
+  for (const char* bad : {" --form nope", " --lr nan", " --population 1", " --steps -1", " --node-count 99999999999999999999", " --loads 0.9,x", " --workload nope"}) {
     EXPECT_NE(Train(std::string(bad) + Out("b")), 0) << bad;
   }
 }

@@ -20,7 +20,7 @@ TEST(TrainingPlan, SurvivesJson) {
 
 TEST(TrainingPlan, EveryBadFieldIsNamed) {
   const std::vector<std::pair<const char*, nlohmann::json>> cases = {
-      {"form", "other"}, {"teacher", "nobody"}, {"loads", nlohmann::json::array()}, {"loads", {-1.0}}, {"nodes", -1}, {"population", 3},
+      {"form", "other"}, {"teacher", "nobody"}, {"loads", nlohmann::json::array()}, {"loads", {-1.0}}, {"node_count", -1}, {"population", 3},
       {"hidden", 0}, {"hidden", 257}, {"minibatch", 0}, {"lr", -1e-3}, {"lr", 2}, {"clip", 0}, {"sigma", 0}, {"best_probability", 1.0},
       {"gate_seeds", 1}, {"generations", -1}, {"horizon_s", 0}, {"lr", "fast"}, {"loads", 0.9}, {"unknown", 1}};
   for (const auto& [field, value] : cases) {

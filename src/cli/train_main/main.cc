@@ -32,18 +32,25 @@ class PlanOptions {
     const auto add = [&](const char* field, auto* value, const char* help) {
       std::string name = fmt::format("--{}", field);
       std::replace(name.begin(), name.end(), '_', '-');
+      if (name == "--loads") name += ",--load";   // as `berth evaluate` calls it
       options_[field] = app.add_option(name, *value, help)->capture_default_str();
     };
+    add("protocol", &plan->protocol, "workload, or churn: the mix and the nodes of openb files, in the departures form");
+    add("nodes", &plan->nodes, "churn: node list (openb CSV)");
+    add("pods", &plan->pods, "churn: pod list (openb CSV)");
+    add("sample_nodes", &plan->sample_nodes, "churn: this many nodes, shapes by largest remainder, or all");
+    add("lives", &plan->lives, "churn: exponential (mean 1 h) or trace (of the pod list, at most 2 h)");
     add("workload", &plan->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format");
     add("seed", &plan->seed, "of everything that is drawn");
     add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
-    add("nodes", &plan->nodes, "scale the workload to this many nodes (0 = as it is; the static form's default)");
+    add("node_count", &plan->node_count, "scale the workload to this many nodes (0 = as it is; the static form's default)");
     add("teacher", &plan->teacher, "where evolution starts: departures, stranding or keep-empty");
     add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1");
     options_["loads"]->delimiter(',');
     add("warmup_hours", &plan->warmup_hours, "not counted");
     add("window_hours", &plan->window_hours, "counted");
     add("generations", &plan->generations, "updates of evolution");
+    add("class_generations", &plan->class_generations, "of these, the last in which terms of single pod classes and GPU models move too");
     add("population", &plan->population, "candidates a generation");
     add("seeds_per_generation", &plan->seeds_per_generation, "fresh arrivals a generation");
     add("sigma", &plan->sigma, "first step of evolution");
@@ -82,7 +89,7 @@ class PlanOptions {
 absl::StatusOr<TrainingPlan> EffectivePlan(const TrainingPlan& parsed, const PlanOptions& given, const std::string& resume) {
   TrainingPlan base;
   if (resume.empty()) {
-    BERTH_ASSIGN_OR_RETURN(base, DefaultPlan(parsed.form));
+    BERTH_ASSIGN_OR_RETURN(base, DefaultPlan(parsed.form, parsed.protocol));
   } else {
     BERTH_ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpoint(resume));
     if (!checkpoint.state.contains("plan")) return InvalidField("checkpoint plan", "missing", "a training plan");
@@ -109,11 +116,8 @@ std::string DefaultName(const Workload& workload, const TrainingPlan& plan) {
 
 absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptions& given, const std::string& config, const std::string& command) {
   BERTH_ASSIGN_OR_RETURN(const TrainingPlan plan, EffectivePlan(parsed, given, flags.resume));
-  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(plan.workload));
+  BERTH_ASSIGN_OR_RETURN(const Workload workload, PlannedWorkload(plan));
   const std::string name = flags.name.empty() ? DefaultName(workload, plan) : flags.name;
-  if (plan.nodes > 0) {
-    BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, plan.nodes));
-  }
   TrainerOptions options;
   options.run_dir = !flags.run.empty()      ? flags.run
                     : !flags.resume.empty() ? flags.resume
@@ -146,6 +150,7 @@ int Main(int argc, char** argv) {
       "Examples:\n"
       "  berth train --workload openb-like --seed 1 --out models\n"
       "  berth train --form static --name openb-static --out models\n"
+      "  berth train --protocol churn --nodes NODES.csv --pods PODS.csv --sample-nodes 151 --lives exponential --load 0.9,1.0,1.1 --out models\n"
       "  berth train --resume models/.runs/openb-like-1 --out models");
   Flags flags;
   TrainingPlan plan;

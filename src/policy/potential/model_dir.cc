@@ -30,6 +30,7 @@ constexpr double kGoldenTolerance = 1e-5;
 constexpr size_t kMaxMix = 4096;
 constexpr double kMaxMixWeight = 1e18;
 constexpr int kMaxJsonDepth = 32;
+constexpr size_t kMaxClassModels = 64;       // as many models as a cluster may have
 
 absl::Status Bad(std::string_view field, std::string_view value, std::string_view accepted) {
   return InvalidField(fmt::format("model {}", field), value, accepted);
@@ -152,12 +153,14 @@ TensorMap ToTensors(const NetworkWeights& w) {
     tensors["b2"] = {{h}, w.b2};
     tensors["w3"] = {{h}, w.w3};
   }
+  if (!w.classes.empty()) tensors["classes"] = {{static_cast<int64_t>(w.classes.size())}, w.classes};
   return tensors;
 }
 
-absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden) {
+absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, std::vector<std::string> class_models, size_t classes) {
   NetworkWeights w;
   w.hidden = hidden;
+  w.class_models = std::move(class_models);
   const TensorMap wanted = [&] {
     NetworkWeights zero;
     zero.hidden = hidden;
@@ -168,6 +171,7 @@ absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden)
     zero.w2.resize(h * h);
     zero.b2.resize(h);
     zero.w3.resize(h);
+    zero.classes.resize(classes);
     return ToTensors(zero);
   }();
   for (const auto& [name, tensor] : wanted) {
@@ -178,10 +182,11 @@ absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden)
     }
   }
   for (const auto& [name, tensor] : tensors) {
-    if (!wanted.contains(name)) return Bad("tensor", name, "linear, w1, b1, w2, b2, w3");
+    if (!wanted.contains(name)) return Bad("tensor", name, "linear, w1, b1, w2, b2, w3, and classes where the manifest has class_models");
   }
   const auto take = [&](const char* name) { return tensors.at(name).values; };
   w.linear = take("linear");
+  if (classes > 0) w.classes = take("classes");
   if (hidden > 0) w.w1 = take("w1"), w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
   BERTH_RETURN_IF_ERROR(ValidateWeights(w));
   return w;
@@ -278,7 +283,16 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
   BERTH_ASSIGN_OR_RETURN(const std::string weights_bytes, ReadFile(dir, "weights.safetensors"));
   if (Sha256Hex(weights_bytes) != sha) return Bad("weights_sha256", Sha256Hex(weights_bytes), sha + ", as the manifest says: the weights file was changed or cut");
   BERTH_ASSIGN_OR_RETURN(const TensorMap tensors, ParseSafetensors(weights_bytes));
-  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden)));
+  std::vector<std::string> class_models;
+  size_t classes = 0;
+  if (const auto it = manifest.find("class_models"); it != manifest.end()) {
+    if (!it->is_array() || it->size() > kMaxClassModels || !std::all_of(it->begin(), it->end(), [](const Json& m) { return m.is_string(); })) {
+      return Bad("class_models", it->dump().substr(0, 64), fmt::format("a list of at most {} names", kMaxClassModels));
+    }
+    class_models = it->get<std::vector<std::string>>();
+    classes = ClassTerms::Count(TypicalPods(content.mix, kCoverage, false).size(), class_models.size());
+  }
+  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), std::move(class_models), classes));
   BERTH_ASSIGN_OR_RETURN(const std::string golden_bytes, ReadFile(dir, "golden.json"));
   BERTH_ASSIGN_OR_RETURN(const Json golden, ParseObject("golden.json", golden_bytes));
   if (policy != nullptr) {
@@ -307,11 +321,13 @@ absl::Status WriteFile(const std::filesystem::path& path, const std::string& byt
 absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights, const PodMix& mix) {
   BERTH_RETURN_IF_ERROR(ValidateWeights(weights));
   BERTH_RETURN_IF_ERROR(CheckMix(mix));
+  PodMix typical = TypicalPods(mix, kCoverage, false);
+  BERTH_RETURN_IF_ERROR(CheckClasses(weights, typical.size()));
   ClassPolicySpec spec;
   spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
                "trained by berth train", "", {}};
   spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), typical = TypicalPods(mix, kCoverage, false)] {
+  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), typical = std::move(typical)] {
     return MakePotentialScorer(MakeNetworkPotential(shared, typical));
   };
   return MakeClassPolicy(std::move(spec));
@@ -360,6 +376,7 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
   Json manifest{{"format", kFormat}, {"name", content.name}, {"version", content.version}, {"kind", kKind}, {"hidden", content.weights.hidden},
                 {"features", Json::array()}, {"weights_sha256", Sha256Hex(weights)}, {"mix", Json::array()}, {"trained_on", trained_on}, {"metrics", metrics}};
   for (std::string_view name : FeatureNames()) manifest["features"].push_back(name);
+  if (!content.weights.classes.empty()) manifest["class_models"] = content.weights.class_models;
   for (const MixClass& c : content.mix) manifest["mix"].push_back({{"request", ToJson(c.request)}, {"weight", c.weight}});
 
   BERTH_ASSIGN_OR_RETURN(const std::string manifest_text, DumpStrictJson("model names", manifest, 1));

@@ -27,17 +27,25 @@ void Layer(const std::vector<float>& w, const std::vector<float>& b, const float
 class NetworkPotential : public Potential {
  public:
   NetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical)
-      : weights_(std::move(weights)), extractor_(std::move(typical)) {}
-  void Reset(const ClusterState& view, const ScoreContext&) override { extractor_.Reset(view); }
+      : weights_(std::move(weights)), extractor_(typical), terms_(std::move(typical), weights_->class_models),
+        z_(weights_->classes.size()) {}
+  void Reset(const ClusterState& view, const ScoreContext&) override {
+    extractor_.Reset(view);
+    if (!z_.empty()) terms_.Reset(view);
+  }
   double Value(const Shape& shape, const NodeState& state) override {
     Features x;
     extractor_.Compute(shape, state, &x);
-    return NetworkValue(*weights_, x);
+    if (z_.empty()) return NetworkValue(*weights_, x);
+    terms_.Compute(shape, state, z_.data());
+    return NetworkValue(*weights_, x) + ClassValue(*weights_, z_.data());
   }
 
  private:
   const std::shared_ptr<const NetworkWeights> weights_;
   FeatureExtractor extractor_;
+  ClassTerms terms_;
+  std::vector<float> z_;
 };
 
 NetworkWeights LinearWeights(std::initializer_list<std::pair<std::string_view, float>> values) {
@@ -69,7 +77,14 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
   BERTH_RETURN_IF_ERROR(check("b1", w.b1, h));
   BERTH_RETURN_IF_ERROR(check("w2", w.w2, h * h));
   BERTH_RETURN_IF_ERROR(check("b2", w.b2, h));
-  return check("w3", w.w3, h);
+  BERTH_RETURN_IF_ERROR(check("w3", w.w3, h));
+  return check("classes", w.classes, w.classes.size());
+}
+
+absl::Status CheckClasses(const NetworkWeights& w, size_t typical) {
+  const size_t wanted = ClassTerms::Count(typical, w.class_models.size());
+  if (w.classes.empty() ? w.class_models.empty() : w.classes.size() == wanted) return absl::OkStatus();
+  return InvalidField("tensor classes", fmt::format("{} values", w.classes.size()), fmt::format("{} values, or none and no class models", wanted));
 }
 
 NetworkWeights StrandingWeights() {
@@ -95,6 +110,12 @@ double NetworkValue(const NetworkWeights& w, const Features& x) {
   double sum = 0;
   for (size_t i = 0; i < kFeatureCount; ++i) sum += static_cast<double>(w.linear[i]) * static_cast<double>(x[i]);
   return sum + static_cast<double>(MlpForward(w, x));
+}
+
+double ClassValue(const NetworkWeights& w, const float* z) {
+  double sum = 0;
+  for (size_t i = 0; i < w.classes.size(); ++i) sum += static_cast<double>(w.classes[i]) * static_cast<double>(z[i]);
+  return sum;
 }
 
 std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical) {

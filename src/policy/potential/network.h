@@ -1,4 +1,5 @@
-// The one learned form of a potential: Phi(s) = linear . x(s) + mlp(x(s)), x = the features of a node's free state,
+// The one learned form of a potential: Phi(s) = linear . x(s) + classes . z(s) + mlp(x(s)), x = the features of a node's free
+// state, z = terms of single pod classes and GPU models (class_terms.h; none where `classes` is empty),
 // mlp = features -> hidden -> hidden -> 1 with ReLU. The forward pass is ours; tests prove it equal to LibTorch's to 1e-5.
 #ifndef BERTH_POLICY_POTENTIAL_NETWORK_H_
 #define BERTH_POLICY_POTENTIAL_NETWORK_H_
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "policy/potential/class_terms.h"
 #include "policy/potential/features.h"
 #include "policy/potential/potential.h"
 
@@ -19,11 +21,15 @@ struct NetworkWeights {
   std::vector<float> w1, b1;        // [hidden, kFeatureCount], [hidden]
   std::vector<float> w2, b2;        // [hidden, hidden], [hidden]
   std::vector<float> w3;            // [hidden]; there is no last bias: a constant changes no decision
+  std::vector<float> classes;       // [ClassTerms::Count(typical pods, class_models)], or empty
+  std::vector<std::string> class_models;   // GPU models with terms of their own
 };
 
 // Weights that pass give finite values on every node that cluster/node.h accepts. Errors: INVALID_ARGUMENT, named: a size
-// that does not fit, hidden above 256, a value beyond +-1e6 or not finite.
+// that does not fit, hidden above 256, a value beyond +-1e6 or not finite. That `classes` fits the typical pods is checked
+// where they are known: CheckClasses, same errors.
 absl::Status ValidateWeights(const NetworkWeights& weights);
+absl::Status CheckClasses(const NetworkWeights& weights, size_t typical);
 
 // Zero but for the linear part. The first equals MakeStrandingPotential on clusters with GPUs (without, the hand potential is
 // another: see potential.h); the second is where training with departures can start: fragment, and a bonus for nodes whose
@@ -34,8 +40,10 @@ NetworkWeights KeepEmptyWeights();
 // mlp(x) in float32, sums in index order. Requires valid weights. Cost: hidden x (features + hidden) multiplications.
 float MlpForward(const NetworkWeights& weights, const Features& x);
 double NetworkValue(const NetworkWeights& weights, const Features& x);
+// classes . z, z as ClassTerms computes it; 0 without classes. Cost: one multiplication a term.
+double ClassValue(const NetworkWeights& weights, const float* z);
 
-// `typical`: typical pods with their memory. Requires valid weights.
+// `typical`: typical pods with their memory. Requires weights that pass both checks.
 std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical);
 
 }  // namespace berth

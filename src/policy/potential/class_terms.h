@@ -1,0 +1,40 @@
+// Terms of a potential that belong to single pod classes and GPU models, beside the shared features (features.h): what a
+// typed or many-sided mix needs, at the price that they serve that mix alone.
+#ifndef BERTH_POLICY_POTENTIAL_CLASS_TERMS_H_
+#define BERTH_POLICY_POTENTIAL_CLASS_TERMS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "policy/pod_mix.h"
+#include "policy/potential/fragment.h"
+
+namespace berth {
+
+// Layout of the terms z(s), T typical pods t with shares p_t, M GPU models m:
+//   [0, T)           p_t x GPU that t can't use on the node, memory looked at (devices)
+//   [T, 2T)          sqrt(p_t) x how many copies of t the node could host / 32
+//   [2T + 3m, +3)    on nodes of model m, 0 on others: idle GPU / 8, free vCPU / 100, 1 where all devices are wholly free
+// They are functions of (shape, state), of the mix and of the list of models, never of the number of nodes. Not thread-safe.
+class ClassTerms {
+ public:
+  static size_t Count(size_t typical, size_t models) { return 2 * typical + 3 * models; }
+
+  // `typical` as FeatureExtractor takes it.
+  ClassTerms(PodMix typical, std::vector<std::string> models) : typical_(std::move(typical)), models_(std::move(models)) {}
+  size_t count() const { return Count(typical_.size(), models_.size()); }
+  void Reset(const ClusterState& view);
+  // Writes count() numbers. Cost: O(typical x devices), no allocation.
+  void Compute(const Shape& shape, const NodeState& state, float* out) const;
+
+ private:
+  PodMix typical_;
+  std::vector<std::string> models_;
+  std::vector<ResolvedMixClass> mix_;
+  std::vector<int32_t> index_of_model_;   // of models_[m] in the cluster; -2 = no node has it
+};
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_POTENTIAL_CLASS_TERMS_H_
