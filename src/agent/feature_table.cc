@@ -76,7 +76,7 @@ uint32_t FeatureTable::Find(const Shape& shape, const NodeState& state) {
     memo_.emplace_back();
     if (has_terms_) {
       if (it->second % kChunk == 0) chunks_.emplace_back(kChunk * terms_.count());
-      terms_.Compute(shape, state, &chunks_.back()[it->second % kChunk * terms_.count()]);
+      terms_.Compute(shape, state, extractor_.scan(), &chunks_.back()[it->second % kChunk * terms_.count()]);
     }
   }
   return it->second;

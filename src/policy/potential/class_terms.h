@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "policy/pod_mix.h"
-#include "policy/potential/fragment.h"
+#include "policy/potential/mix_scan.h"
 
 namespace berth {
 
@@ -25,13 +25,14 @@ class ClassTerms {
   ClassTerms(PodMix typical, std::vector<std::string> models) : typical_(std::move(typical)), models_(std::move(models)) {}
   size_t count() const { return Count(typical_.size(), models_.size()); }
   void Reset(const ClusterState& view);
-  // Writes count() numbers. Cost: O(typical x devices), no allocation.
-  void Compute(const Shape& shape, const NodeState& state, float* out) const;
+  // Writes count() numbers. `scan` is of the typical pods and has scanned this state (FeatureExtractor::scan after Compute).
+  // Cost: O(typical + models), no allocation.
+  void Compute(const Shape& shape, const NodeState& state, MixScan* scan, float* out) const;
 
  private:
   PodMix typical_;
   std::vector<std::string> models_;
-  std::vector<ResolvedMixClass> mix_;
+  std::vector<double> weights_, roots_;   // p_t / 1000, sqrt(p_t) / 32
   std::vector<int32_t> index_of_model_;   // of models_[m] in the cluster; -2 = no node has it
 };
 

@@ -50,9 +50,9 @@ std::span<const std::string_view, kFeatureCount> FeatureNames() { return kNames;
 
 FeatureExtractor::FeatureExtractor(PodMix typical) : typical_(std::move(typical)) {}
 
-void FeatureExtractor::Reset(const ClusterState& view) { mix_ = ResolveMix(view, typical_); }
+void FeatureExtractor::Reset(const ClusterState& view) { scan_.Reset(view, typical_); }
 
-void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Features* out) const {
+void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Features* out) {
   const double n = state.device_count;
   const double idle = static_cast<double>(IdleGpuMilli(state)) / 1000;
   const double cpu = std::max(0.0, static_cast<double>(state.cpu_milli) / 1000);
@@ -65,12 +65,12 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
     partly += state.gpu_milli[i] > 0 && state.gpu_milli[i] < kWholeGpuMilli;
   }
   double fragment = 0, dead = idle, dead_all = idle, refused = 0;
-  for (const ResolvedMixClass& c : mix_) {
+  scan_.Scan(shape, state);
+  for (size_t i = 0; i < scan_.size(); ++i) {
+    const ResolvedMixClass& c = scan_.class_at(i);
     const ResolvedRequest& r = c.request;
-    const bool fits = CanHost(shape, state, r, true);
-    if (!fits) refused += c.weight;
-    double f = idle;
-    if (fits && r.gpu_count > 0) f = static_cast<double>(ClassFragment(shape, state, r, true)) / 1000;
+    if (!scan_.fits(i)) refused += c.weight;
+    const double f = scan_.fragment_milli(i) / 1000;
     fragment += c.weight * f;
     if (r.gpu_count > 0) dead_all = std::min(dead_all, f);
     if (r.gpu_count == 1 && c.weight >= kCommonShare) dead = std::min(dead, f);

@@ -14,7 +14,7 @@
 
 #include "policy/class_policy.h"
 #include "policy/pod_mix.h"
-#include "policy/potential/fragment.h"
+#include "policy/potential/mix_scan.h"
 
 namespace berth {
 
@@ -30,12 +30,14 @@ class FeatureExtractor {
   // `typical`: typical pods with their memory (TypicalPods(mix, 0.95, false)).
   explicit FeatureExtractor(PodMix typical);
   void Reset(const ClusterState& view);
-  // Cost: O(mix x devices), no allocation.
-  void Compute(const Shape& shape, const NodeState& state, Features* out) const;
+  // Cost: O(mix), no allocation.
+  void Compute(const Shape& shape, const NodeState& state, Features* out);
+  // The typical pods against the state that was computed last.
+  MixScan* scan() { return &scan_; }
 
  private:
   PodMix typical_;
-  std::vector<ResolvedMixClass> mix_;
+  MixScan scan_;
 };
 
 }  // namespace berth

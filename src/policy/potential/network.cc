@@ -37,7 +37,7 @@ class NetworkPotential : public Potential {
     Features x;
     extractor_.Compute(shape, state, &x);
     if (z_.empty()) return NetworkValue(*weights_, x);
-    terms_.Compute(shape, state, z_.data());
+    terms_.Compute(shape, state, extractor_.scan(), z_.data());
     return NetworkValue(*weights_, x) + ClassValue(*weights_, z_.data());
   }
 

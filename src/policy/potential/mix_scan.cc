@@ -1,0 +1,79 @@
+#include "policy/potential/mix_scan.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace berth {
+
+void MixScan::Reset(const ClusterState& view, const PodMix& mix) {
+  classes_ = ResolveMix(view, mix);
+  cpu_milli_.clear();
+  mem_bytes_.clear();
+  wish_of_.clear();
+  wishes_.clear();
+  for (const ResolvedMixClass& c : classes_) {
+    const ResolvedRequest& r = c.request;
+    cpu_milli_.push_back(r.cpu_milli);
+    mem_bytes_.push_back(r.mem_floor_bytes);
+    auto it = std::find_if(wishes_.begin(), wishes_.end(), [&](const Wish& w) { return w.count == r.gpu_count && w.milli == r.gpu_milli; });
+    if (it == wishes_.end()) it = wishes_.insert(it, {r.gpu_count, r.gpu_milli});
+    wish_of_.push_back(static_cast<uint32_t>(it - wishes_.begin()));
+  }
+  answers_.resize(wishes_.size());
+  allowed_.assign(view.gpu_models().size() + 1, std::vector<uint8_t>(classes_.size()));
+  for (size_t m = 0; m < allowed_.size(); ++m) {
+    for (size_t i = 0; i < classes_.size(); ++i) {
+      const ResolvedRequest& r = classes_[i].request;
+      allowed_[m][i] = r.gpu_count == 0 || r.allows_model(static_cast<int32_t>(m) - 1);
+    }
+  }
+  fits_.assign(classes_.size(), 0);
+  fragment_milli_.assign(classes_.size(), 0);
+  copies_.assign(classes_.size(), 0);
+}
+
+void MixScan::Scan(const Shape& shape, const NodeState& state) {
+  const size_t devices = state.device_count;
+  const auto idle = static_cast<double>(IdleGpuMilli(state));
+  idle_milli_ = idle;
+  for (size_t w = 0; w < wishes_.size(); ++w) {
+    const auto [count, milli] = wishes_[w];
+    if (count == 0) {
+      answers_[w] = {idle, kMostCopies, 1};
+      continue;
+    }
+    int32_t too_small = 0, copies = 0;
+    for (size_t d = 0; d < devices; ++d) {
+      const int32_t free = state.gpu_milli[d];
+      if (free < milli) too_small += std::max(0, free);
+      else copies += count > 1 || free < 2 * milli ? 1 : milli > 0 ? free / milli : 1;
+    }
+    const bool fits = copies > 0 && static_cast<size_t>(count) <= devices && state.gpu_milli[devices - static_cast<size_t>(count)] >= milli;
+    answers_[w] = {static_cast<double>(too_small), static_cast<double>(copies / count), fits};
+  }
+  const std::vector<uint8_t>& allowed = allowed_[static_cast<size_t>(shape.gpu_model + 1)];
+  const int64_t cpu = state.cpu_milli, mem = state.mem_bytes;
+  for (size_t i = 0; i < classes_.size(); ++i) {
+    const Answer& answer = answers_[wish_of_[i]];
+    const auto fits = static_cast<uint8_t>((cpu_milli_[i] <= cpu) & (mem_bytes_[i] <= mem) & answer.fits & allowed[i]);
+    fits_[i] = fits;
+    fragment_milli_[i] = fits != 0 ? answer.too_small_milli : idle;
+  }
+}
+
+void MixScan::Count(const NodeState& state) {
+  const auto cpu = static_cast<double>(state.cpu_milli), mem = static_cast<double>(state.mem_bytes);
+  for (size_t i = 0; i < classes_.size(); ++i) {
+    if (fits_[i] == 0) {
+      copies_[i] = 0;
+      continue;
+    }
+    double copies = std::min<double>(kMostCopies, answers_[wish_of_[i]].copies);
+    // Both are whole numbers far below 2^53, so that the quotient is never rounded up to the next whole number.
+    if (cpu_milli_[i] > 0) copies = std::min(copies, std::floor(cpu / static_cast<double>(cpu_milli_[i])));
+    if (mem_bytes_[i] > 0) copies = std::min(copies, std::floor(mem / static_cast<double>(mem_bytes_[i])));
+    copies_[i] = copies;
+  }
+}
+
+}  // namespace berth

@@ -1,0 +1,57 @@
+// All classes of a mix against one node state at once: what fits, what GPU it leaves unused, how often it fits. The numbers are
+// those of CanHost and ClassFragment (fragment.h), many times faster: what depends on devices is worked out once for each
+// distinct wish of devices and not once a class.
+#ifndef BERTH_POLICY_POTENTIAL_MIX_SCAN_H_
+#define BERTH_POLICY_POTENTIAL_MIX_SCAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "policy/pod_mix.h"
+#include "policy/potential/fragment.h"
+
+namespace berth {
+
+// Not thread-safe: the results of a Scan live until the next.
+class MixScan {
+ public:
+  static constexpr int kMostCopies = 64;
+
+  void Reset(const ClusterState& view, const PodMix& mix);
+  size_t size() const { return classes_.size(); }
+  const ResolvedMixClass& class_at(size_t i) const { return classes_[i]; }
+
+  // Cost: O(mix + distinct device wishes x devices), no allocation.
+  void Scan(const Shape& shape, const NodeState& state);
+  bool fits(size_t i) const { return fits_[i] != 0; }                       // CanHost with memory
+  double fragment_milli(size_t i) const { return fragment_milli_[i]; }      // ClassFragment with memory
+  double idle_milli() const { return idle_milli_; }
+  // How many copies of the class fit side by side, at most kMostCopies, of those classes that fit. After a Scan of this state.
+  // Cost: O(mix).
+  void Count(const NodeState& state);
+  double copies(size_t i) const { return copies_[i]; }
+
+ private:
+  struct Wish {
+    int32_t count = 0, milli = 0;
+  };
+  struct Answer {
+    double too_small_milli = 0;   // free on devices that are too small
+    double copies = 0;
+    uint8_t fits = 0;
+  };
+
+  std::vector<ResolvedMixClass> classes_;
+  std::vector<int64_t> cpu_milli_, mem_bytes_;
+  std::vector<uint32_t> wish_of_;
+  std::vector<Wish> wishes_;
+  std::vector<Answer> answers_;
+  std::vector<std::vector<uint8_t>> allowed_;   // [GPU model + 1][class]
+  std::vector<uint8_t> fits_;
+  std::vector<double> fragment_milli_, copies_;
+  double idle_milli_ = 0;
+};
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_POTENTIAL_MIX_SCAN_H_
