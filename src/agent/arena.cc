@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/status.h"
+#include "policy/potential/model_dir.h"
 #include "policy/registry.h"
 
 namespace berth {
@@ -46,7 +47,7 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const Workload& workload, c
 Arena::Arena(const Workload& workload, const ArenaOptions& options, PolicyList rules)
     : workload_(workload), options_(options), rules_(std::move(rules)),
       has_gpus_(LoadResourceOf(workload) == LoadResource::kGpu), nodes_(workload.Nodes()),
-      typical_(TypicalForModels(MixOf(workload))), class_models_(GpuModelsOf(workload)),
+      mix_(MixOf(workload)), typical_(TypicalForModels(mix_)), class_models_(GpuModelsOf(workload)),
       tables_(typical_, options.class_weights ? std::optional(class_models_) : std::nullopt) {}
 
 EnvOptions Arena::EnvOptionsFor(double load) const {
@@ -84,6 +85,11 @@ absl::StatusOr<std::vector<std::vector<double>>> Arena::Costs(std::span<const Ne
   std::vector<std::vector<double>> costs(weights.size(), std::vector<double>(cases.size()));
   BERTH_RETURN_IF_ERROR(RunParallel(weights.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
     const size_t w = i / cases.size(), c = i % cases.size();
+    if (!weights[w].classes.empty()) {   // so many terms a state are dearer to keep than to compute anew
+      BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy("in-training", "", weights[w], mix_));
+      BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c]));
+      return absl::OkStatus();
+    }
     FeatureTableLease table(tables_);
     const auto policy = MakeTablePolicy(weights[w], table.get());
     BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c]));

@@ -28,7 +28,7 @@ struct ArenaOptions {
   Form form = Form::kLoss;
   int64_t warmup_us = 4 * int64_t{3'600'000'000};
   int64_t window_us = 10 * int64_t{3'600'000'000};
-  bool class_weights = false;   // weights may have class terms, of the models in ClassModels()
+  bool class_weights = false;   // rollouts may be of weights with class terms, of the models in class_models()
   int jobs = 0;      // threads; 0 = one a core. The results do not depend on it
 };
 
@@ -54,9 +54,9 @@ class Arena {
   absl::StatusOr<std::vector<double>> BestRule(std::span<const ArenaCase> cases);
 
   const Workload& workload() const { return workload_; }
-  // GPU models of the workload's nodes, sorted; and how many typical pods the class terms are of.
+  // GPU models of the workload's nodes, sorted; and the pods that the class terms are of.
   const std::vector<std::string>& class_models() const { return class_models_; }
-  size_t typical_pods() const { return typical_.size(); }
+  const PodMix& typical_pods() const { return typical_; }
   const ArenaOptions& options() const { return options_; }
   FeatureTablePool& tables() { return tables_; }
   // Options of an environment for `load` as the arena itself makes it.
@@ -71,7 +71,7 @@ class Arena {
   const PolicyList rules_;
   const bool has_gpus_;
   const std::vector<Node> nodes_;
-  const PodMix typical_;
+  const PodMix mix_, typical_;
   const std::vector<std::string> class_models_;
   FeatureTablePool tables_;
   std::map<ArenaCase, double> best_rule_;

@@ -52,7 +52,7 @@ class TrainerImpl : public Trainer {
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
     arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
     arena.jobs = options_.jobs;
-    arena.class_weights = plan_.class_generations > 0;
+    arena.class_weights = plan_.class_generations > 0 && plan_.critic_updates + plan_.ppo_updates > 0;
     BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workload_, arena));
     space_.emplace(teacher_, arena_->typical_pods(), arena_->class_models());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads);

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
+
+#include "workload/summary.h"
 
 namespace berth {
 namespace {
@@ -18,9 +22,14 @@ size_t IndexOf(std::string_view feature) {
 
 }  // namespace
 
-WeightSpace::WeightSpace(NetworkWeights start, size_t typical, std::vector<std::string> class_models)
-    : start_(std::move(start)), typical_(typical), class_models_(std::move(class_models)), scales_(kFeatureCount, kFeatureScale) {
+WeightSpace::WeightSpace(NetworkWeights start, const PodMix& typical, std::vector<std::string> class_models)
+    : start_(std::move(start)), class_models_(std::move(class_models)), scales_(kFeatureCount, kFeatureScale) {
   scales_[IndexOf("dead")] = kDeadScale;
+  std::map<std::pair<int, std::vector<std::string>>, size_t> groups;
+  for (const MixClass& c : typical) {
+    group_of_.push_back(groups.try_emplace({PodKindIndex(c.request), c.request.gpu_models}, groups.size()).first->second);
+  }
+  groups_ = groups.size();
 }
 
 NetworkWeights WeightSpace::At(const std::vector<double>& x) const {
@@ -28,15 +37,16 @@ NetworkWeights WeightSpace::At(const std::vector<double>& x) const {
   for (size_t i = 0; i < kFeatureCount; ++i) weights.linear[i] += static_cast<float>(scales_[i] * x[i]);
   if (x.size() != all()) return weights;
   const auto fragment = static_cast<double>(weights.linear[IndexOf("fragment")]);
+  const double* const fragments = &x[kFeatureCount];
+  const double* const hosted = fragments + groups_;
+  const double* const models = hosted + groups_;
   weights.class_models = class_models_;
-  weights.classes.resize(all() - shared());
-  for (size_t i = 0; i < weights.classes.size(); ++i) {
-    const double at = x[kFeatureCount + i];
-    const double weight = i < typical_       ? fragment * (std::exp(std::clamp(kFragmentExponent * at, -kMostExponent, kMostExponent)) - 1)
-                          : i < 2 * typical_ ? kHostedScale * at
-                                             : kModelScale * at;
-    weights.classes[i] = static_cast<float>(weight);
+  for (size_t group : group_of_) {
+    const double exponent = std::clamp(kFragmentExponent * fragments[group], -kMostExponent, kMostExponent);
+    weights.classes.push_back(static_cast<float>(fragment * (std::exp(exponent) - 1)));
   }
+  for (size_t group : group_of_) weights.classes.push_back(static_cast<float>(kHostedScale * hosted[group]));
+  for (size_t i = 0; i < 3 * class_models_.size(); ++i) weights.classes.push_back(static_cast<float>(kModelScale * models[i]));
   return weights;
 }
 

@@ -5,27 +5,30 @@
 #include <string>
 #include <vector>
 
+#include "policy/pod_mix.h"
 #include "policy/potential/network.h"
 
 namespace berth {
 
 // Immutable. The first shared() coordinates are the features' (network.h, `linear`), the rest the class terms' (`classes`).
-// 0 everywhere is the start.
+// 0 everywhere is the start. Classes that wish alike (no GPU, part of one, one, two, …; the same GPU models) share their
+// coordinates: a typed list has hundreds of classes, and evolution has minutes.
 class WeightSpace {
  public:
   // `start` has no class terms. `typical` pods and `class_models` as the arena's.
-  WeightSpace(NetworkWeights start, size_t typical, std::vector<std::string> class_models);
+  WeightSpace(NetworkWeights start, const PodMix& typical, std::vector<std::string> class_models);
   size_t shared() const { return kFeatureCount; }
-  size_t all() const { return kFeatureCount + ClassTerms::Count(typical_, class_models_.size()); }
+  size_t all() const { return kFeatureCount + 2 * groups_ + 3 * class_models_.size(); }
   // x: shared() or all() coordinates; with shared() alone the weights have no class terms. A class's fragment weighs e^(0.6 x)
   // times the shared one, so that no class ever counts with the wrong sign; everything else is linear.
   NetworkWeights At(const std::vector<double>& x) const;
 
  private:
   const NetworkWeights start_;
-  const size_t typical_;
   const std::vector<std::string> class_models_;
   std::vector<double> scales_;
+  std::vector<size_t> group_of_;   // of each typical pod
+  size_t groups_ = 0;
 };
 
 }  // namespace berth

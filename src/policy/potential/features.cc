@@ -67,13 +67,11 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
   double fragment = 0, dead = idle, dead_all = idle, refused = 0;
   scan_.Scan(shape, state);
   for (size_t i = 0; i < scan_.size(); ++i) {
-    const ResolvedMixClass& c = scan_.class_at(i);
-    const ResolvedRequest& r = c.request;
-    if (!scan_.fits(i)) refused += c.weight;
-    const double f = scan_.fragment_milli(i) / 1000;
-    fragment += c.weight * f;
-    if (r.gpu_count > 0) dead_all = std::min(dead_all, f);
-    if (r.gpu_count == 1 && c.weight >= kCommonShare) dead = std::min(dead, f);
+    const double weight = scan_.weight(i), f = scan_.fragment_milli(i) / 1000;
+    if (!scan_.fits(i)) refused += weight;
+    fragment += weight * f;
+    if (scan_.gpu_count(i) > 0) dead_all = std::min(dead_all, f);
+    if (scan_.gpu_count(i) == 1 && weight >= kCommonShare) dead = std::min(dead, f);
   }
   const auto plus = [](double x) { return std::max(0.0, x); };
   const double cpu_share = shape.cpu_milli > 0 ? cpu * 1000 / static_cast<double>(shape.cpu_milli) : 0;

@@ -1,18 +1,21 @@
 #include "policy/potential/mix_scan.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace berth {
 
 void MixScan::Reset(const ClusterState& view, const PodMix& mix) {
-  classes_ = ResolveMix(view, mix);
+  const std::vector<ResolvedMixClass> classes = ResolveMix(view, mix);
+  weights_.clear();
+  gpu_counts_.clear();
   cpu_milli_.clear();
   mem_bytes_.clear();
   wish_of_.clear();
   wishes_.clear();
-  for (const ResolvedMixClass& c : classes_) {
+  for (const ResolvedMixClass& c : classes) {
     const ResolvedRequest& r = c.request;
+    weights_.push_back(c.weight);
+    gpu_counts_.push_back(r.gpu_count);
     cpu_milli_.push_back(r.cpu_milli);
     mem_bytes_.push_back(r.mem_floor_bytes);
     auto it = std::find_if(wishes_.begin(), wishes_.end(), [&](const Wish& w) { return w.count == r.gpu_count && w.milli == r.gpu_milli; });
@@ -20,16 +23,16 @@ void MixScan::Reset(const ClusterState& view, const PodMix& mix) {
     wish_of_.push_back(static_cast<uint32_t>(it - wishes_.begin()));
   }
   answers_.resize(wishes_.size());
-  allowed_.assign(view.gpu_models().size() + 1, std::vector<uint8_t>(classes_.size()));
+  allowed_.assign(view.gpu_models().size() + 1, std::vector<uint8_t>(classes.size()));
   for (size_t m = 0; m < allowed_.size(); ++m) {
-    for (size_t i = 0; i < classes_.size(); ++i) {
-      const ResolvedRequest& r = classes_[i].request;
+    for (size_t i = 0; i < classes.size(); ++i) {
+      const ResolvedRequest& r = classes[i].request;
       allowed_[m][i] = r.gpu_count == 0 || r.allows_model(static_cast<int32_t>(m) - 1);
     }
   }
-  fits_.assign(classes_.size(), 0);
-  fragment_milli_.assign(classes_.size(), 0);
-  copies_.assign(classes_.size(), 0);
+  fits_.assign(classes.size(), 0);
+  fragment_milli_.assign(classes.size(), 0);
+  copies_.assign(classes.size(), 0);
 }
 
 void MixScan::Scan(const Shape& shape, const NodeState& state) {
@@ -53,7 +56,7 @@ void MixScan::Scan(const Shape& shape, const NodeState& state) {
   }
   const std::vector<uint8_t>& allowed = allowed_[static_cast<size_t>(shape.gpu_model + 1)];
   const int64_t cpu = state.cpu_milli, mem = state.mem_bytes;
-  for (size_t i = 0; i < classes_.size(); ++i) {
+  for (size_t i = 0; i < weights_.size(); ++i) {
     const Answer& answer = answers_[wish_of_[i]];
     const auto fits = static_cast<uint8_t>((cpu_milli_[i] <= cpu) & (mem_bytes_[i] <= mem) & answer.fits & allowed[i]);
     fits_[i] = fits;
@@ -63,16 +66,14 @@ void MixScan::Scan(const Shape& shape, const NodeState& state) {
 
 void MixScan::Count(const NodeState& state) {
   const auto cpu = static_cast<double>(state.cpu_milli), mem = static_cast<double>(state.mem_bytes);
-  for (size_t i = 0; i < classes_.size(); ++i) {
-    if (fits_[i] == 0) {
-      copies_[i] = 0;
-      continue;
-    }
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    copies_[i] = 0;
+    if (fits_[i] == 0) continue;
+    // All are whole numbers far below 2^53, so that no quotient is rounded up to the next whole number.
     double copies = std::min<double>(kMostCopies, answers_[wish_of_[i]].copies);
-    // Both are whole numbers far below 2^53, so that the quotient is never rounded up to the next whole number.
-    if (cpu_milli_[i] > 0) copies = std::min(copies, std::floor(cpu / static_cast<double>(cpu_milli_[i])));
-    if (mem_bytes_[i] > 0) copies = std::min(copies, std::floor(mem / static_cast<double>(mem_bytes_[i])));
-    copies_[i] = copies;
+    if (cpu_milli_[i] > 0) copies = std::min(copies, cpu / static_cast<double>(cpu_milli_[i]));
+    if (mem_bytes_[i] > 0) copies = std::min(copies, mem / static_cast<double>(mem_bytes_[i]));
+    copies_[i] = static_cast<double>(static_cast<int32_t>(copies));
   }
 }
 

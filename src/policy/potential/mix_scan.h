@@ -18,8 +18,9 @@ class MixScan {
   static constexpr int kMostCopies = 64;
 
   void Reset(const ClusterState& view, const PodMix& mix);
-  size_t size() const { return classes_.size(); }
-  const ResolvedMixClass& class_at(size_t i) const { return classes_[i]; }
+  size_t size() const { return weights_.size(); }
+  double weight(size_t i) const { return weights_[i]; }
+  int gpu_count(size_t i) const { return gpu_counts_[i]; }
 
   // Cost: O(mix + distinct device wishes x devices), no allocation.
   void Scan(const Shape& shape, const NodeState& state);
@@ -41,7 +42,8 @@ class MixScan {
     uint8_t fits = 0;
   };
 
-  std::vector<ResolvedMixClass> classes_;
+  std::vector<double> weights_;
+  std::vector<int32_t> gpu_counts_;
   std::vector<int64_t> cpu_milli_, mem_bytes_;
   std::vector<uint32_t> wish_of_;
   std::vector<Wish> wishes_;
