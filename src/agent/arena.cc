@@ -117,14 +117,36 @@ absl::StatusOr<std::vector<double>> Arena::BestRule(std::span<const ArenaCase> c
   return best;
 }
 
-absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCosts(std::span<const NetworkWeights> weights,
-                                                                      std::span<const ArenaCase> cases) {
+absl::Status Arena::MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs) {
   BERTH_ASSIGN_OR_RETURN(const auto best, BestRule(cases));
-  BERTH_ASSIGN_OR_RETURN(auto costs, Costs(weights, cases));
   const double least = options_.form == Form::kStatic ? kLeastUnallocated : options_.form == Form::kQueue ? kLeastWait : kLeastRejected;
-  for (auto& row : costs) {
+  for (auto& row : *costs) {
     for (size_t c = 0; c < cases.size(); ++c) row[c] /= std::max(best[c], least);
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCosts(std::span<const NetworkWeights> weights,
+                                                                      std::span<const ArenaCase> cases) {
+  BERTH_ASSIGN_OR_RETURN(auto costs, Costs(weights, cases));
+  BERTH_RETURN_IF_ERROR(MakeRelative(cases, &costs));
+  return costs;
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCostsOfRules(std::span<const std::string> names, std::span<const ArenaCase> cases) {
+  PolicyContext context;
+  context.mix = mix_;
+  PolicyList rules;
+  for (const std::string& name : names) {
+    BERTH_ASSIGN_OR_RETURN(auto rule, MakePolicy(name, context));
+    rules.push_back(std::move(rule));
+  }
+  std::vector<std::vector<double>> costs(rules.size(), std::vector<double>(cases.size()));
+  BERTH_RETURN_IF_ERROR(RunParallel(rules.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
+    BERTH_ASSIGN_OR_RETURN(costs[i / cases.size()][i % cases.size()], Run(*rules[i / cases.size()], cases[i % cases.size()]));
+    return absl::OkStatus();
+  }));
+  BERTH_RETURN_IF_ERROR(MakeRelative(cases, &costs));
   return costs;
 }
 

@@ -50,6 +50,8 @@ class Arena {
                                                          std::span<const ArenaCase> cases);
   absl::StatusOr<std::vector<std::vector<double>>> RelativeCosts(std::span<const NetworkWeights> weights,
                                                                  std::span<const ArenaCase> cases);
+  // The same of rules by name. Errors also: as MakePolicy.
+  absl::StatusOr<std::vector<std::vector<double>>> RelativeCostsOfRules(std::span<const std::string> names, std::span<const ArenaCase> cases);
   // Absolute cost of the best rule of each case. Remembered.
   absl::StatusOr<std::vector<double>> BestRule(std::span<const ArenaCase> cases);
 
@@ -65,6 +67,8 @@ class Arena {
  private:
   Arena(const Workload& workload, const ArenaOptions& options, PolicyList rules);
   absl::StatusOr<double> Run(const Policy& policy, const ArenaCase& c) const;
+  // Divides [..][cases] by what the relative cost is relative to.
+  absl::Status MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs);
 
   const Workload& workload_;
   const ArenaOptions options_;

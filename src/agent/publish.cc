@@ -88,7 +88,9 @@ absl::StatusOr<Published> Publish(const Workload& workload, const TrainingPlan& 
   PolicyContext context;
   context.mix = content.mix;
   PolicyList policies{model};
-  for (const char* name : {"best-fit", "fgd", "fgd-keep-empty", "stranding"}) {
+  std::vector<std::string> names{"best-fit", "fgd", "fgd-keep-empty", "stranding"};
+  if (plan.protocol == "churn") names.assign(ChurnRules().begin(), ChurnRules().end());
+  for (const std::string& name : names) {
     BERTH_ASSIGN_OR_RETURN(auto rule, MakePolicy(name, context));
     policies.push_back(std::move(rule));
   }
@@ -132,6 +134,7 @@ absl::StatusOr<Published> Publish(const Workload& workload, const TrainingPlan& 
   content.trained_on_json = Json{{"workload", workload.name}, {"attribution", workload.attribution}, {"updates", outcome.updates},
                                  {"plan", PlanToJson(plan)}, {"command", options.command}, {"arithmetic", Json::parse(ArithmeticFingerprint())}}
                                 .dump();
+  if (outcome.is_rule()) return published;
   BERTH_ASSIGN_OR_RETURN(published.dir, WriteModelDir(options.root, content));
   return published;
 }

@@ -19,7 +19,7 @@ struct PublishOptions {
 };
 
 struct Published {
-  std::string dir;
+  std::string dir;           // empty where a rule won: nothing is published then
   int64_t version = 0;       // the first that is free
   nlohmann::json metrics;    // as in the manifest
   std::string table;         // for people: the model and the rules, and the paired differences

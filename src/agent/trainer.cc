@@ -96,19 +96,9 @@ class TrainerImpl : public Trainer {
     outcome.weights = teacher_;
     const auto challenge = [&](const std::string& name, const NetworkWeights& weights) -> absl::Status {
       const std::vector<NetworkWeights> both{weights, outcome.weights};
-      BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts(both, CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads)));
-      std::vector<double> challenger, champion;   // one number a seed: the mean over the loads
-      const size_t loads = plan_.loads.size();
-      for (size_t i = 0; i < costs[0].size(); i += loads) {
-        const auto mean = [&](const std::vector<double>& row) { return std::accumulate(row.begin() + static_cast<std::ptrdiff_t>(i), row.begin() + static_cast<std::ptrdiff_t>(i + loads), 0.0) / static_cast<double>(loads); };
-        challenger.push_back(mean(costs[0]));
-        champion.push_back(mean(costs[1]));
-      }
-      GateResult result{name, outcome.shipped, PairedInterval(challenger, champion)};
-      log_->Write("gate", state_.update, {{"challenger", name}, {"champion", outcome.shipped}, {"difference", result.difference.mean},
-                                          {"ci95_low", result.difference.low}, {"ci95_high", result.difference.high}, {"is_better", result.is_better()}});
-      LogInfo("gate: {} against {}: relative cost {:+.4f} [{:+.4f}, {:+.4f}] over {} held-out seeds: {}", name, outcome.shipped, result.difference.mean,
-              result.difference.low, result.difference.high, plan_.gate_seeds, result.is_better() ? "better" : "not shown to be better");
+      BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts(both, GateCases()));
+      GateResult result{name, outcome.shipped, PairedInterval(BySeed(costs[0]), BySeed(costs[1]))};
+      Report(result);
       if (result.is_better()) {
         outcome.shipped = name;
         outcome.weights = weights;
@@ -118,10 +108,46 @@ class TrainerImpl : public Trainer {
     };
     if (state_.best_evolution > 0) BERTH_RETURN_IF_ERROR(challenge("evolution", Linear(state_.best_coordinates)));
     if (state_.best_ppo > 0) BERTH_RETURN_IF_ERROR(challenge("ppo", best_ppo_));
+    if (plan_.protocol == "churn") BERTH_RETURN_IF_ERROR(ChallengeRule(&outcome));
     return outcome;
   }
 
  private:
+  std::vector<ArenaCase> GateCases() const { return CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads); }
+
+  // Costs of CrossCases: one number a seed, the mean over the loads.
+  std::vector<double> BySeed(const std::vector<double>& costs) const {
+    std::vector<double> means;
+    const size_t loads = plan_.loads.size();
+    for (size_t i = 0; i < costs.size(); i += loads) {
+      means.push_back(Mean({costs.begin() + static_cast<std::ptrdiff_t>(i), costs.begin() + static_cast<std::ptrdiff_t>(i + loads)}));
+    }
+    return means;
+  }
+
+  void Report(const GateResult& r) const {
+    log_->Write("gate", state_.update, {{"challenger", r.challenger}, {"champion", r.champion}, {"difference", r.difference.mean},
+                                        {"ci95_low", r.difference.low}, {"ci95_high", r.difference.high}, {"is_better", r.is_better()}});
+    LogInfo("gate: {} against {}: relative cost {:+.4f} [{:+.4f}, {:+.4f}] over {} held-out seeds: {}", r.challenger, r.champion, r.difference.mean,
+            r.difference.low, r.difference.high, plan_.gate_seeds, r.is_better() ? "better" : "not shown to be better");
+  }
+
+  // What was trained against the rule that validation likes best: unless it is shown to be better, the rule is what to serve.
+  absl::Status ChallengeRule(Outcome* outcome) {
+    const auto names = ChurnRules();
+    BERTH_ASSIGN_OR_RETURN(const auto validated, arena_->RelativeCostsOfRules(names, validation_));
+    size_t best = 0;
+    for (size_t i = 1; i < validated.size(); ++i) best = Mean(validated[i]) < Mean(validated[best]) ? i : best;
+    const auto cases = GateCases();
+    BERTH_ASSIGN_OR_RETURN(const auto rule, arena_->RelativeCostsOfRules(names.subspan(best, 1), cases));
+    BERTH_ASSIGN_OR_RETURN(const auto trained, arena_->RelativeCosts({&outcome->weights, 1}, cases));
+    GateResult result{outcome->shipped, "rule " + names[best], PairedInterval(BySeed(trained[0]), BySeed(rule[0]))};
+    Report(result);
+    if (!result.is_better()) outcome->shipped = result.champion;
+    outcome->gate.push_back(std::move(result));
+    return absl::OkStatus();
+  }
+
   NetworkWeights Linear(const std::vector<double>& coordinates) const { return space_->At(coordinates); }
 
   absl::StatusOr<double> Validate(const NetworkWeights& weights) {

@@ -37,10 +37,11 @@ struct GateResult {
 };
 
 struct Outcome {
-  std::string shipped;              // "teacher", "evolution" or "ppo"
+  std::string shipped;              // "teacher", "evolution" or "ppo"; "rule <name>" where the churn protocol's best rule was not beaten
   NetworkWeights weights;
   std::vector<GateResult> gate;
   int64_t updates = 0;
+  bool is_rule() const { return shipped.starts_with("rule "); }
 };
 
 // Not thread-safe. Errors: as the environment; INVALID_ARGUMENT a resumed checkpoint of another plan; INTERNAL LibTorch.

@@ -1,5 +1,7 @@
 #include "agent/training_plan.h"
 
+#include <array>
+
 #include "agent/teachers.h"
 #include "base/quantity.h"
 #include "base/status.h"
@@ -24,10 +26,13 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
   if (protocol == "churn") {
     if (parsed == Form::kStatic) return InvalidField("form", form, "loss, queue for the churn protocol");
     plan.node_count = 0;
-    plan.teacher = "keep-empty";
+    plan.teacher = "departures";
     plan.loads = {0.9, 1.0, 1.1};
+    plan.warmup_hours = 3;
     plan.generations = 50;
-    plan.class_generations = 25;
+    plan.class_generations = 50;
+    plan.seeds_per_generation = 2;
+    plan.least_sigma = 0.4;
     plan.critic_updates = 0;
     plan.ppo_updates = 0;
     plan.validate_every = 5;
@@ -102,6 +107,11 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
     BERTH_RETURN_IF_ERROR(check(field, value, low, high));
   }
   return absl::OkStatus();
+}
+
+std::span<const std::string> ChurnRules() {
+  static const std::array<std::string, 6> rules = {"first-fit", "best-fit", "most-allocated", "most-allocated-gpu", "fgd", "fgd-keep-empty"};
+  return rules;
 }
 
 absl::StatusOr<Workload> PlannedWorkload(const TrainingPlan& plan) {

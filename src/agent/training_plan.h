@@ -3,6 +3,7 @@
 #define BERTH_AGENT_TRAINING_PLAN_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,9 +61,13 @@ struct TrainingPlan {
 };
 
 // What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation. What differs
-// by protocol: churn starts from keep-empty, evolves terms of single classes too, and leaves the network out.
+// by protocol: churn starts from departures, evolves terms of single classes too, leaves the network out, and ships nothing that does not
+// beat every one of ChurnRules().
 // Errors: INVALID_ARGUMENT an unknown form or protocol.
 absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol = "workload");
+
+// The rules that a policy for the churn protocol has to beat.
+std::span<const std::string> ChurnRules();
 
 // The workload that the plan names, scaled. Errors: as the readers and ScaleNodes.
 absl::StatusOr<Workload> PlannedWorkload(const TrainingPlan& plan);

@@ -12,8 +12,8 @@ namespace {
 
 constexpr double kFeatureScale = 0.3;
 constexpr double kDeadScale = 0.9;        // "dead" is in GPUs and weighs more
-constexpr double kFragmentExponent = 0.6, kMostExponent = 8;
-constexpr double kHostedScale = 0.6, kModelScale = 0.7;
+constexpr double kFragmentExponent = 1, kMostExponent = 8;
+constexpr double kHostedScale = 0.6, kModelScale = 1.5;
 
 size_t IndexOf(std::string_view feature) {
   const auto names = FeatureNames();

@@ -19,7 +19,7 @@ class WeightSpace {
   WeightSpace(NetworkWeights start, const PodMix& typical, std::vector<std::string> class_models);
   size_t shared() const { return kFeatureCount; }
   size_t all() const { return kFeatureCount + 2 * groups_ + 3 * class_models_.size(); }
-  // x: shared() or all() coordinates; with shared() alone the weights have no class terms. A class's fragment weighs e^(0.6 x)
+  // x: shared() or all() coordinates; with shared() alone the weights have no class terms. A class's fragment weighs e^x
   // times the shared one, so that no class ever counts with the wrong sign; everything else is linear.
   NetworkWeights At(const std::vector<double>& x) const;
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/compose.h"
+#include "cli/evaluate_azure.h"
 #include "cli/evaluate_churn.h"
 #include "cli/verbs.h"
 #include "evaluate/evaluate.h"
@@ -21,6 +22,7 @@ struct Flags {
   std::string protocol = "churn";
   std::string nodes, pods, arrival, noderank;
   std::string sample_nodes = "151", lives = "exponential";
+  AzureFlags azure;
   std::string workload = "openb-like";
   std::string form = "loss";
   std::string load = "0.9";
@@ -293,10 +295,23 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   return absl::OkStatus();
 }
 
+absl::Status RunAzure(const Flags& flags, const CLI::App& verb) {
+  AzureFlags azure = flags.azure;
+  azure.policies = SplitList(flags.policies);
+  azure.models = flags.models;
+  azure.run = {flags.jobs, flags.is_quiet};
+  BERTH_ASSIGN_OR_RETURN(const AzureAnswer answer, EvaluateAzure(azure));
+  BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, answer.json, answer.report));
+  if (flags.json) fmt::print("{}\n", answer.json.dump());
+  else for (const Table& table : answer.report.tables) fmt::print("{}\n", TextTable(table));
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags, const CLI::App& verb) {
+  if (flags.protocol == "azure") return RunAzure(flags, verb);
   if (flags.protocol == "fgd") return RunFgd(flags, verb);
   if (flags.protocol == "churn") return RunDepartures(flags, verb);
-  return InvalidField("--protocol", flags.protocol, "fgd, churn");
+  return InvalidField("--protocol", flags.protocol, "fgd, churn, azure");
 }
 
 const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& result) {
@@ -307,8 +322,9 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
       "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty\n"
       "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
       "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --sample-nodes 151 --load 0.9,1.0,1.1 --seeds 101-108 --model DIR --json\n"
+      "  berth evaluate --protocol azure --dev v1.dev.txt --test v1.test.txt --host 64/192 --replicas 6 --policies best-fit,fgd,index\n"
       "  berth evaluate --workload vm-like --policies best-fit,index --out report/");
-  verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; fgd: the published protocol, arrivals only")->capture_default_str();
+  verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; azure: the Azure VM trace on identical hosts; fgd: the published protocol, arrivals only")->capture_default_str();
   verb->add_option("--workload", flags->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format")->capture_default_str();
   verb->add_option("--node-count", flags->node_count, "scale the workload to this many nodes (0 = as it is)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000}));
   verb->add_option("--form", flags->form, "churn: loss (what fits nowhere is lost) or queue (it waits)")->capture_default_str();
@@ -321,6 +337,12 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   verb->add_option("--lives", flags->lives, "churn on openb files: exponential (mean 1 h) or trace (of the pod list, at most 2 h)")->capture_default_str();
   verb->add_option("--arrival", flags->arrival, "fgd: arrival orders, one column a seed");
   verb->add_option("--noderank", flags->noderank, "fgd: node ranks, one column a seed");
+  verb->add_option("--dev", flags->azure.dev, "azure: flavour file that the policies look ahead to (v1.dev.txt; the other files are beside it)");
+  verb->add_option("--test", flags->azure.test, "azure: flavour file that is measured");
+  verb->add_option("--host", flags->azure.host, "azure: vCPU/GiB of a host")->capture_default_str();
+  verb->add_option("--keep", flags->azure.keep_batches, "azure: share of the tenant batches that a replica keeps")->check(CLI::Range(1e-6, 1.0))->capture_default_str();
+  verb->add_option("--replicas", flags->azure.replicas, "azure: thinnings of the trace")->check(CLI::Range(1, 1000))->capture_default_str();
+  verb->add_option("--factors", flags->azure.factors, "azure: hosts as multiples of the replica's own peak need")->capture_default_str();
   verb->add_option("--seeds", flags->seeds, "e.g. 42-51 or 1,2,5")->capture_default_str();
   verb->add_option("--policies", flags->policies, "names with commas between; `berth policies` lists them");
   verb->add_option("--model", flags->models, "model directory; may be given more than once");

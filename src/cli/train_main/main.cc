@@ -138,7 +138,9 @@ absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptio
                                       {"updates", outcome.updates}, {"run", options.run_dir}, {"metrics", published.metrics}}
                            .dump());
   } else {
-    fmt::print("{}shipped: {}\nmodel {}\n", published.table, outcome.shipped, published.dir);
+    fmt::print("{}shipped: {}\n", published.table, outcome.shipped);
+    if (outcome.is_rule()) fmt::print("no model: what was trained is not shown to beat it; serve the rule (--policy)\n");
+    else fmt::print("model {}\n", published.dir);
   }
   return absl::OkStatus();
 }
