@@ -1,0 +1,159 @@
+// `berth evaluate` on openb files with departures and on the Azure trace, as a user runs it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "cli/evaluate_azure.h"
+#include "cli/evaluate_churn.h"
+#include "cli/verbs.h"
+#include "support/temp_file.h"
+
+namespace berth::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using test::TempFile;
+namespace fs = std::filesystem;
+
+struct Ran {
+  int code = 0;
+  std::string out, err;
+};
+
+Ran Berth(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "berth");
+  std::vector<char*> argv;
+  for (std::string& a : arguments) argv.push_back(a.data());
+  argv.push_back(nullptr);
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  Ran ran;
+  ran.code = Main(static_cast<int>(arguments.size()), argv.data());
+  std::fflush(stdout);
+  ran.out = testing::internal::GetCapturedStdout();
+  ran.err = testing::internal::GetCapturedStderr();
+  return ran;
+}
+
+constexpr char kNodes[] = "sn,cpu_milli,memory_mib,gpu,model\nn1,8000,16384,2,T4\nn2,8000,16384,2,T4\nn3,4000,16384,1,P100\n";
+constexpr char kPods[] =
+    "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,creation_time,deletion_time\n"
+    "p1,1000,1024,1,500,T4,10,4000\np2,1000,2048,1,1000,,0,5000\np3,2000,1024,2,1000,,5,8000\n";
+
+std::vector<std::string> Churn(const TempFile& nodes, const TempFile& pods, std::vector<std::string> more) {
+  std::vector<std::string> all = {"evaluate", "--protocol", "churn", "--nodes", nodes.path(), "--pods", pods.path(), "--sample-nodes", "all", "--seeds", "1-3",
+                                  "--load", "0.9,1.1", "--policies", "best-fit,first-fit", "--jobs", "1", "--quiet", "--json"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+TEST(EvaluateChurn, RunsOnOpenbFilesAndPairsPolicies) {
+  const TempFile nodes(kNodes), pods(kPods);
+  const Ran ran = Berth(Churn(nodes, pods, {}));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  EXPECT_EQ(json["workload"], "openb");
+  EXPECT_EQ(json["nodes"], 3);
+  ASSERT_EQ(json["runs"].size(), 12u);
+  EXPECT_GT(json["runs"][0]["arrived_pods"], 0);
+  EXPECT_FALSE(json["runs"][0].contains("waits_by_class"));
+  EXPECT_EQ(json["paired_metric"], "rejected_gpu_hours_percent");
+}
+
+TEST(EvaluateChurn, TheQueueFormGivesWaitsOfEachClassAndATable) {
+  const TempFile nodes(kNodes), pods(kPods);
+  const fs::path out = fs::temp_directory_path() / ("berth-waits-" + std::to_string(getpid()));
+  const Ran ran = Berth(Churn(nodes, pods, {"--form", "queue", "--lives", "trace", "--out", out.string()}));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  const auto& waits = json["runs"][0]["waits_by_class"];
+  ASSERT_EQ(waits.size(), 3u);
+  for (const auto& w : waits) {
+    EXPECT_LE(w["p50_s"], w["p90_s"]);
+    EXPECT_LE(w["p90_s"], w["p99_s"]);
+  }
+  EXPECT_GT(waits[2]["p90_s"], 0);   // the pod of two GPUs has to wait
+  std::ifstream in(out / "report.html");
+  const std::string html((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_THAT(html, HasSubstr("Waits by kind of pod"));
+  EXPECT_THAT(html, HasSubstr("2 gpu"));
+  std::error_code error;
+  fs::remove_all(out, error);
+}
+
+TEST(EvaluateChurn, WindowsAreThePublishedOnesUnlessGiven) {
+  const auto hours = [](std::string sample, std::string lives) {
+    const ChurnHours h = DefaultHours({"n", "p", std::move(sample), std::move(lives)});
+    return std::pair(h.warmup, h.window);
+  };
+  EXPECT_EQ(hours("151", "exponential"), std::pair(5.0, 30.0));
+  EXPECT_EQ(hours("all", "exponential"), std::pair(5.0, 3.0));
+  EXPECT_EQ(hours("151", "trace"), std::pair(4.0, 18.0));
+}
+
+TEST(EvaluateChurn, BadFlagsAreNamed) {
+  const TempFile nodes(kNodes), pods(kPods);
+  const struct {
+    std::vector<std::string> flags;
+    const char* message;
+  } cases[] = {{{"--sample-nodes", "1"}, "GPU model"}, {{"--sample-nodes", "some"}, "--sample-nodes"}, {{"--lives", "long"}, "exponential, trace"}, {{"--form", "other"}, "form"}};
+  for (const auto& c : cases) {
+    const Ran ran = Berth(Churn(nodes, pods, c.flags));
+    EXPECT_EQ(ran.code, 2);
+    EXPECT_THAT(ran.err, HasSubstr(c.message));
+  }
+  EXPECT_THAT(Berth({"evaluate", "--protocol", "churn", "--nodes", nodes.path()}).err, HasSubstr("--nodes and --pods together"));
+}
+
+struct AzureFolder {
+  AzureFolder() {
+    fs::create_directory(path);
+    Write("v1.dev.txt", "0 b,|,b,|\n300 b,|\n");
+    Write("v1.dev.c600.txt", "0 U2,|,U2,|\n300 C1,|\n");
+    Write("flav_map.txt", "2,4 b\n");
+    Write("v1.interval_map.txt", "300 1\n600 2\n");
+  }
+  ~AzureFolder() {
+    std::error_code error;
+    fs::remove_all(path, error);
+  }
+  void Write(const char* name, const char* text) const { std::ofstream(path / name) << text; }
+  std::string at(const char* name) const { return (path / name).string(); }
+  const fs::path path = fs::temp_directory_path() / ("berth-azure-" + std::to_string(getpid()));
+};
+
+TEST(EvaluateAzure, FindsItsFilesAndGivesRunsAndFewestHosts) {
+  const AzureFolder folder;
+  const Ran ran = Berth({"evaluate", "--protocol", "azure", "--test", folder.at("v1.dev.txt"), "--host", "4/1000", "--keep", "1", "--replicas", "2", "--factors", "0.5,1",
+                         "--policies", "best-fit,first-fit", "--quiet", "--jobs", "1", "--json"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  EXPECT_EQ(json["replicas"][0]["need_hosts"], 1.5);
+  EXPECT_EQ(json["runs"].size(), 8u);
+  EXPECT_EQ(json["fewest"].size(), 4u);
+  EXPECT_EQ(json["fewest"][0]["hosts"], 2);
+}
+
+TEST(EvaluateAzure, BadFlagsAreNamed) {
+  const AzureFolder folder;
+  const auto error_of = [&](std::vector<std::string> flags) {
+    std::vector<std::string> all = {"evaluate", "--protocol", "azure", "--quiet", "--policies", "best-fit"};
+    all.insert(all.end(), flags.begin(), flags.end());
+    const Ran ran = Berth(all);
+    EXPECT_EQ(ran.code, 2);
+    return ran.err;
+  };
+  EXPECT_THAT(error_of({}), HasSubstr("--test"));
+  EXPECT_THAT(error_of({"--test", folder.at("v1.other.txt")}), HasSubstr("v1.other.c*.txt"));
+  EXPECT_THAT(error_of({"--test", folder.at("v1.dev.txt"), "--host", "64"}), HasSubstr("--host"));
+  EXPECT_THAT(error_of({"--test", folder.at("v1.dev.txt"), "--factors", "0"}), HasSubstr("--factors"));
+  folder.Write("v1.dev.c700.txt", "");
+  EXPECT_THAT(error_of({"--test", folder.at("v1.dev.txt")}), HasSubstr("not several"));
+}
+
+}  // namespace
+}  // namespace berth::cli
