@@ -21,7 +21,7 @@ struct TrainingPlan {
   std::vector<std::string> mixes;            // more of them that the same weights must serve
   std::vector<double> mix_weights;           // of the relative cost on each, the workload first; empty: 1
   double price_beta = 0;                     // > 0: a potential with prices (priced_potential.h), in the static form
-  double typed_safety = 2.2, multi_safety = 2;
+  double typed_safety = 2.5, multi_safety = 2;
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static
   int64_t nodes = 151;                       // the workload is scaled to this many; 0 = as it is

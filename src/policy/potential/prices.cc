@@ -30,18 +30,17 @@ Prices::Prices(const PriceOptions& options, const ClusterState& view, const std:
   for (const ResolvedMixClass& c : mix) {
     const ResolvedRequest& r = c.request;
     if (r.gpu_count <= 0 || r.gpu_milli <= 0 || c.weight <= 0 || r.is_impossible != 0) continue;
-    mix_gpus_ += c.weight * static_cast<double>(r.total_gpu_milli()) / 1000;
     if (r.gpu_count == 1) {
       singles[{CellsUp(r.gpu_milli), r.model_mask}] += c.weight;
       continue;
     }
     const auto same = std::find_if(multis_.begin(), multis_.end(), [&](const MultiClass& m) { return m.request == r; });
     if (same != multis_.end()) same->share += c.weight;
-    else multis_.push_back({r.gpu_count, r, c.weight, 1, 0, 0, 0});
+    else multis_.push_back({r.gpu_count, r, c.weight, 0, 0, 0});
   }
   std::stable_sort(multis_.begin(), multis_.end(), [](const MultiClass& a, const MultiClass& b) { return a.share * a.devices > b.share * b.devices; });
   if (multis_.size() > kMaxMulti) multis_.resize(kMaxMulti);   // the rarest are left out
-  for (const auto& [key, share] : singles) singles_.push_back({key.first, key.second, share, 1, 0, 0});
+  for (const auto& [key, share] : singles) singles_.push_back({key.first, key.second, share, 0, 0});
 
   // Models that every class treats alike are one group.
   std::map<std::vector<bool>, int> signatures;
@@ -67,16 +66,24 @@ Prices::Prices(const PriceOptions& options, const ClusterState& view, const std:
   for (int g = 0; g < groups_; ++g) {
     for (int r = 1; r <= kGrid; ++r) device_rows_[static_cast<size_t>(g * (kGrid + 1) + r)] = lp_.AddRow(-LinearProgram::kInfinity, 0);
   }
+  // The safety factors shift demand between classes; its sum stays what is to come.
   const auto safety = [&](uint64_t mask) { return mask != kAnyModel ? options_.typed_safety : 1.0; };
+  mix_gpus_ = 0;
   for (DeviceClass& c : singles_) {
-    c.safety = safety(c.model_mask);
-    c.row = lp_.AddRow(0, LinearProgram::kInfinity);
-    AddDemand(c.safety * c.share * c.cells / kGrid / mix_gpus_, c.safety * c.share / mix_gpus_, c.row);
+    c.share *= safety(c.model_mask);
+    mix_gpus_ += c.share * c.cells / kGrid;
   }
   for (MultiClass& m : multis_) {
-    m.safety = safety(m.request.model_mask) * options_.multi_safety;
+    m.share *= safety(m.request.model_mask) * options_.multi_safety;
+    mix_gpus_ += m.share * m.devices;
+  }
+  for (DeviceClass& c : singles_) {
+    c.row = lp_.AddRow(0, LinearProgram::kInfinity);
+    AddDemand(c.share * c.cells / kGrid / mix_gpus_, c.share / mix_gpus_, c.row);
+  }
+  for (MultiClass& m : multis_) {
     m.row = lp_.AddRow(0, LinearProgram::kInfinity);
-    AddDemand(m.safety * m.share * static_cast<double>(m.request.total_gpu_milli()) / 1000 / mix_gpus_, m.safety * m.share / mix_gpus_, m.row);
+    AddDemand(m.share * m.devices / mix_gpus_, m.share / mix_gpus_, m.row);
   }
 }
 

@@ -6,12 +6,14 @@
 // knapsack at the present prices; or, for a node with f wholly free devices, c pods of one multi-device class and f - c n single
 // devices. Demand is concave: the first 60 % of a class's expected arrivals count whole, later ones less and less, so that no
 // class is starved and prices do not vanish while there is room. Cpu and memory of single devices are not in the program, so the
-// demand of classes that insist on a model, and of classes of several devices, is multiplied by a safety factor.
+// share of classes that insist on a model, and of classes of several devices, is multiplied by a safety factor; the sum of the
+// demand stays what is to come.
 //
-//   maximise   sum_k sum_j w_k s_j u_kj            w_k = p_k milli_k / P, P = sum_k p_k milli_k
+//   maximise   sum_k sum_j w_k s_j u_kj            w_k = p_k milli_k / P, P = sum_k p_k milli_k,
+//                                                p_k with its safety factor
 //   subject to u_kj <= H (e_j - e_j-1)             H = GPUs still to arrive
 //              sum of fillings of (group g, residue r) <= number of such devices (and what node columns add to whole ones)
-//              sum over columns of copies of k >= safety_k p_k / P sum_j u_kj
+//              sum over columns of copies of k >= p_k / P sum_j u_kj
 //
 // The duals of the class rows are the class prices nu; v_g(r) is the best value of residue r under them. They are kept smooth:
 // each solve moves them half way. Columns are kept, so that a solve after the cluster has moved on takes 1 to 15 ms.
@@ -34,7 +36,7 @@
 namespace berth {
 
 struct PriceOptions {
-  double typed_safety = 2.2;     // of classes that insist on GPU models
+  double typed_safety = 2.5;     // of classes that insist on GPU models
   double multi_safety = 2;       // of classes of several devices
   double smoothing = 0.5;        // weight of the new prices
   int max_rounds = 40;           // of column generation; what comes out after fewer is a price too
@@ -67,14 +69,14 @@ class Prices {
   struct DeviceClass {                         // pods of one device
     int cells = 0;
     uint64_t model_mask = 0;
-    double share = 0, safety = 1;
+    double share = 0;                         // its safety factor included
     int row = 0;                               // its coverage
     double nu = 0;
   };
   struct MultiClass {
     int devices = 0;
     ResolvedRequest request;
-    double share = 0, safety = 1;
+    double share = 0;                         // its safety factor included
     int row = 0;
     double nu = 0, smooth_nu = 0;
   };
@@ -101,7 +103,7 @@ class Prices {
   std::vector<uint64_t> models_of_group_;      // a model mask of one member
   std::vector<DeviceClass> singles_;
   std::vector<MultiClass> multis_;
-  double mix_gpus_ = 0;                        // P
+  double mix_gpus_ = 0;                        // P, safety factors included
 
   LinearProgram lp_;
   std::vector<int> demand_columns_;            // kSegments a class, singles first
