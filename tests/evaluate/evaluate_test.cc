@@ -82,7 +82,7 @@ TEST(Evaluate, ParallelRunsEqualSerialRuns) {
 TEST(Evaluate, FgdProtocolRefusesWhatDoesNotFitTogether) {
   const Workload w = *ScaleNodes(*BuiltinWorkload("openb-like"), 10);
   std::vector<PodRequest> pods;
-  auto sequences = DrawFgdSequences(w, {1}, 1.3, &pods);
+  auto sequences = DrawFgdSequences(w, {1}, 1.3, false, &pods);
   const PolicyList policies = {*MakePolicy("best-fit", {})};
   ASSERT_TRUE(RunFgdProtocol(w.Nodes(), pods, sequences, policies, {1, true}).ok());
   auto bad = sequences;
@@ -91,6 +91,25 @@ TEST(Evaluate, FgdProtocolRefusesWhatDoesNotFitTogether) {
   bad = sequences;
   bad[0].ranks.pop_back();
   EXPECT_THAT(std::string(RunFgdProtocol(w.Nodes(), pods, bad, policies, {1, true}).status().message()), HasSubstr("node_ranks"));
+}
+
+// Drawn exactly, every class comes as often as its share says, in another order for each seed.
+TEST(Evaluate, ExactSequencesHoldTheMixAsItIs) {
+  Workload w = *ScaleNodes(*BuiltinWorkload("openb-like"), 100);
+  std::vector<PodRequest> pods;
+  const auto sequences = DrawFgdSequences(w, {1, 2}, 1.0, true, &pods);
+  ASSERT_EQ(sequences.size(), 2u);
+  double sum = 0;
+  for (const PodClass& c : w.pod_classes) sum += c.share;
+  std::vector<double> counts(pods.size());
+  for (uint32_t p : sequences[0].pods) counts[p] += 1;
+  const auto n = static_cast<double>(sequences[0].pods.size());
+  for (size_t c = 0; c < counts.size(); ++c) EXPECT_NEAR(counts[c], n * w.pod_classes[c].share / sum, 1.0) << c;
+  auto a = sequences[0].pods, b = sequences[1].pods;
+  EXPECT_NE(a, b);
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  EXPECT_EQ(a, b);
 }
 
 TEST(Report, TextIsEscapedAndPlotsAreInside) {

@@ -45,7 +45,7 @@ class PlanOptions {
     add("seed", &plan->seed, "of everything that is drawn");
     add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
     add("nodes", &plan->nodes, "scale the workload to this many nodes (0 = as it is; the static form's default)");
-    add("teacher", &plan->teacher, "where evolution starts: departures, stranding, keep-empty, or the directory of a model");
+    add("teacher", &plan->teacher, "where evolution starts: departures, stranding, keep-empty, universal, or the directory of a model");
     add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1");
     options_["loads"]->delimiter(',');
     add("warmup_hours", &plan->warmup_hours, "not counted");

@@ -94,6 +94,14 @@ NetworkWeights KeepEmptyWeights() {
   return LinearWeights({{"fragment", 1}, {"sqrt_idle", 0.3f}, {"full_share_2", -1.8f}, {"all_full", -0.9f}, {"cpu_fragment", 1}});
 }
 
+NetworkWeights UniversalWeights() {
+  return LinearWeights({{"fragment", 1}, {"idle", 0.129f}, {"sqrt_idle", 0.771f}, {"has_full", -0.75f}, {"full", 0.54f}, {"sum_g2", 0.507f},
+                        {"cpu_ratio_12", 0.489f}, {"sqrt_cpu", 0.723f}, {"mem_ratio_48", 0.237f}, {"no_cpu_8", 1.695f}, {"no_cpu_12", 1.449f},
+                        {"no_cpu_16", 0.063f}, {"no_mem_32", -0.183f}, {"no_mem_48", -0.303f}, {"surplus_cpu_16", 1.182f},
+                        {"surplus_mem_64", 1.035f}, {"sqrt_mem", 0.078f}, {"has_partly_used", 0.168f}, {"dead", 5.166f}, {"dead_all", -0.675f},
+                        {"surplus_cpu_12", 0.291f}, {"all_full", -0.015f}});
+}
+
 float MlpForward(const NetworkWeights& w, const Features& x) {
   if (w.hidden == 0) return 0;
   std::array<float, kMaxHidden> a, b;

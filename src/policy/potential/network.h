@@ -30,6 +30,8 @@ absl::Status ValidateWeights(const NetworkWeights& weights);
 // devices are all free.
 NetworkWeights StrandingWeights();
 NetworkWeights KeepEmptyWeights();
+// To be served with prices, on any mix of pods that do not depart.
+NetworkWeights UniversalWeights();
 
 // mlp(x) in float32, sums in index order. Requires valid weights. Cost: hidden x (features + hidden) multiplications.
 float MlpForward(const NetworkWeights& weights, const Features& x);
