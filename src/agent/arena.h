@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -20,15 +21,18 @@ namespace berth {
 struct ArenaCase {
   uint64_t seed = 0;
   double load = 0;   // ignored by the static form
+  int mix = 0;       // which of the arena's workloads
   friend auto operator<=>(const ArenaCase&, const ArenaCase&) = default;
 };
-std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads);
+std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads, int mixes = 1);
 
 struct ArenaOptions {
   Form form = Form::kLoss;
   int64_t warmup_us = 4 * int64_t{3'600'000'000};
   int64_t window_us = 10 * int64_t{3'600'000'000};
   int jobs = 0;      // threads; 0 = one a core. The results do not depend on it
+  std::vector<double> mix_weights;             // of the relative costs of each workload; empty: 1
+  std::optional<PricedOptions> prices;         // what the potentials are served with
 };
 
 // Cost of a run, lower is better:
@@ -41,8 +45,8 @@ struct ArenaOptions {
 // Thread-safety: none; uses `jobs` threads inside.
 class Arena {
  public:
-  // `workload` must outlive the arena.
-  static absl::StatusOr<std::unique_ptr<Arena>> Create(const Workload& workload, const ArenaOptions& options);
+  // The workloads must outlive the arena; at least one.
+  static absl::StatusOr<std::unique_ptr<Arena>> Create(std::span<const Workload> workloads, const ArenaOptions& options);
 
   // [weights][cases], absolute.
   absl::StatusOr<std::vector<std::vector<double>>> Costs(std::span<const NetworkWeights> weights,
@@ -52,22 +56,27 @@ class Arena {
   // Absolute cost of the best rule of each case. Remembered.
   absl::StatusOr<std::vector<double>> BestRule(std::span<const ArenaCase> cases);
 
-  const Workload& workload() const { return workload_; }
+  // The first workload and its tables: what rollouts are played on.
+  const Workload& workload() const { return *mixes_.front().workload; }
+  FeatureTablePool& tables() { return *mixes_.front().tables; }
+  int mixes() const { return static_cast<int>(mixes_.size()); }
   const ArenaOptions& options() const { return options_; }
-  FeatureTablePool& tables() { return tables_; }
   // Options of an environment for `load` as the arena itself makes it.
   EnvOptions EnvOptionsFor(double load) const;
 
  private:
-  Arena(const Workload& workload, const ArenaOptions& options, PolicyList rules);
+  struct Mix {
+    const Workload* workload = nullptr;
+    PolicyList rules;
+    bool has_gpus = false;
+    std::vector<Node> nodes;
+    std::unique_ptr<FeatureTablePool> tables;
+  };
+  Arena(const ArenaOptions& options, std::vector<Mix> mixes) : options_(options), mixes_(std::move(mixes)) {}
   absl::StatusOr<double> Run(const Policy& policy, const ArenaCase& c) const;
 
-  const Workload& workload_;
   const ArenaOptions options_;
-  const PolicyList rules_;
-  const bool has_gpus_;
-  const std::vector<Node> nodes_;
-  FeatureTablePool tables_;
+  const std::vector<Mix> mixes_;
   std::map<ArenaCase, double> best_rule_;
 };
 

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -13,20 +14,18 @@
 #include "policy/pod_mix.h"
 #include "policy/potential/features.h"
 #include "policy/potential/network.h"
+#include "policy/potential/priced_potential.h"
 
 namespace berth {
-
-// Typical pods as MakeModelPolicy takes them from a mix.
-PodMix TypicalForModels(const PodMix& mix);
 
 // Not thread-safe. What it answers never depends on what was asked before.
 class FeatureTable {
  public:
-  // `typical` as TypicalForModels gives it.
-  explicit FeatureTable(PodMix typical) : extractor_(std::move(typical)) {}
+  // `mix`: all classes, as MixOf gives them.
+  explicit FeatureTable(const PodMix& mix);
 
-  // To be called before the first Find of an episode. Forgets everything if the cluster's shapes are others, or if the
-  // table has grown past 300,000 states; indices from before are then invalid.
+  // To be called before the first Find of an episode. Forgets everything if the cluster's shapes or ratios are others, or if
+  // the table has grown past 300,000 states; indices from before are then invalid.
   void Bind(const ClusterState& view);
   // Index of the state; valid until the next Bind. Cost: a hash look-up, features if it is new.
   uint32_t Find(const Shape& shape, const NodeState& state);
@@ -44,6 +43,7 @@ class FeatureTable {
 
   FeatureExtractor extractor_;
   std::vector<Shape> shapes_;
+  ClusterRatios ratios_;
   absl::flat_hash_map<NodeState, uint32_t> index_;
   std::deque<Features> features_;
   std::vector<Memo> memo_;
@@ -53,12 +53,13 @@ class FeatureTable {
 // One table a thread. Thread-safe.
 class FeatureTablePool {
  public:
-  explicit FeatureTablePool(PodMix typical) : typical_(std::move(typical)) {}
+  explicit FeatureTablePool(PodMix mix) : mix_(std::move(mix)) {}
+  const PodMix& mix() const { return mix_; }
   std::unique_ptr<FeatureTable> Take();
   void Return(std::unique_ptr<FeatureTable> table);
 
  private:
-  const PodMix typical_;
+  const PodMix mix_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<FeatureTable>> free_;
 };
@@ -78,8 +79,9 @@ class FeatureTableLease {
 };
 
 // Decides as MakeModelPolicy(weights) does (a test compares them), but looks features up in `table`, which must outlive
-// the policy's deciders; for the thread that holds the table alone.
-std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table);
+// the policy's deciders; for the thread that holds the table alone. `mix`: of the table; `prices` none: a potential without.
+std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table, const PodMix& mix = {},
+                                              const std::optional<PricedOptions>& prices = std::nullopt);
 
 }  // namespace berth
 

@@ -49,8 +49,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(State, update, evolution, best_coordinates, b
 
 class TrainerImpl : public Trainer {
  public:
-  TrainerImpl(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options)
-      : workload_(workload), plan_(plan), options_(options), scales_(CoordinateScales()) {}
+  TrainerImpl(std::span<const Workload> workloads, const TrainingPlan& plan, const TrainerOptions& options)
+      : workloads_(workloads), plan_(plan), options_(options), scales_(CoordinateScales()) {}
 
   absl::Status Init() {
     BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
@@ -59,8 +59,10 @@ class TrainerImpl : public Trainer {
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
     arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
     arena.jobs = options_.jobs;
-    BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workload_, arena));
-    validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads);
+    arena.mix_weights = plan_.mix_weights;
+    arena.prices = PricesOf(plan_);
+    BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workloads_, arena));
+    validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
     fingerprint_ = ArithmeticFingerprint();
     state_.evolution = SeparableCmaEs(std::vector<double>(kFeatureCount, 0), plan_.sigma, plan_.population).state();
     state_.best_coordinates.assign(kFeatureCount, 0);
@@ -101,9 +103,9 @@ class TrainerImpl : public Trainer {
     outcome.weights = teacher_;
     const auto challenge = [&](const std::string& name, const NetworkWeights& weights) -> absl::Status {
       const std::vector<NetworkWeights> both{weights, outcome.weights};
-      BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts(both, CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads)));
-      std::vector<double> challenger, champion;   // one number a seed: the mean over the loads
-      const size_t loads = plan_.loads.size();
+      BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts(both, CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads, arena_->mixes())));
+      std::vector<double> challenger, champion;   // one number a seed: the mean over loads and mixes
+      const size_t loads = plan_.loads.size() * static_cast<size_t>(arena_->mixes());
       for (size_t i = 0; i < costs[0].size(); i += loads) {
         const auto mean = [&](const std::vector<double>& row) { return std::accumulate(row.begin() + static_cast<std::ptrdiff_t>(i), row.begin() + static_cast<std::ptrdiff_t>(i + loads), 0.0) / static_cast<double>(loads); };
         challenger.push_back(mean(costs[0]));
@@ -154,7 +156,9 @@ class TrainerImpl : public Trainer {
     const uint64_t first = kTrainingSeeds + (plan_.seed - 1) * kSeedsApart + generation * static_cast<uint64_t>(plan_.seeds_per_generation);
     std::vector<ArenaCase> cases;   // every seed at one load: more arrivals are worth more than more loads of the same
     for (int i = 0; i < plan_.seeds_per_generation; ++i) {
-      cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[static_cast<size_t>(i) % plan_.loads.size()]});
+      for (int mix = 0; mix < arena_->mixes(); ++mix) {
+        cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[static_cast<size_t>(i) % plan_.loads.size()], mix});
+      }
     }
     BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, cases));
     std::vector<double> costs;
@@ -389,7 +393,7 @@ class TrainerImpl : public Trainer {
     return EnsureLearner();
   }
 
-  const Workload& workload_;
+  const std::span<const Workload> workloads_;
   const TrainingPlan plan_;
   const TrainerOptions options_;
   const std::vector<double> scales_;
@@ -407,9 +411,9 @@ class TrainerImpl : public Trainer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options) {
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::span<const Workload> workloads, const TrainingPlan& plan, const TrainerOptions& options) {
   BERTH_RETURN_IF_ERROR(ValidatePlan(plan));
-  auto trainer = std::make_unique<TrainerImpl>(workload, plan, options);
+  auto trainer = std::make_unique<TrainerImpl>(workloads, plan, options);
   BERTH_RETURN_IF_ERROR(trainer->Init());
   return trainer;
 }

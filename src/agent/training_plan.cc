@@ -7,7 +7,7 @@
 
 namespace berth {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, workload, seed, form, nodes, teacher, loads, warmup_hours,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, workload, mixes, mix_weights, price_beta, typed_safety, multi_safety, seed, form, nodes, teacher, loads, warmup_hours,
                                                 window_hours, generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
@@ -31,6 +31,15 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form) {
   return plan;
 }
 
+std::optional<PricedOptions> PricesOf(const TrainingPlan& plan) {
+  if (plan.price_beta <= 0) return std::nullopt;
+  PricedOptions options;
+  options.beta = plan.price_beta;
+  options.prices.typed_safety = plan.typed_safety;
+  options.prices.multi_safety = plan.multi_safety;
+  return options;
+}
+
 absl::Status ValidatePlan(const TrainingPlan& p) {
   BERTH_RETURN_IF_ERROR(ParseForm(p.form).status());
   BERTH_RETURN_IF_ERROR(TeacherWeights(p.teacher).status());
@@ -41,6 +50,9 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   if (p.loads.empty() || p.loads.size() > 16) return InvalidField("loads", fmt::format("{} numbers", p.loads.size()), "1 to 16 numbers");
   for (double load : p.loads) BERTH_RETURN_IF_ERROR(check("loads", load, 1e-3, 10));
   for (const auto& [field, value, low, high] : std::initializer_list<std::tuple<const char*, double, double, double>>{
+           {"price_beta", p.price_beta, 0, 1000},
+           {"typed_safety", p.typed_safety, 0.1, 100},
+           {"multi_safety", p.multi_safety, 0.1, 100},
            {"nodes", static_cast<double>(p.nodes), 0, 1e6},
            {"warmup_hours", p.warmup_hours, 0, 1e4},
            {"window_hours", p.window_hours, 0.01, 1e4},
@@ -73,6 +85,15 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
            {"gate_seeds", p.gate_seeds, 2, 1000},
            {"test_seeds", p.test_seeds, 2, 1000}}) {
     BERTH_RETURN_IF_ERROR(check(field, value, low, high));
+  }
+  if (p.mixes.size() > 63) return InvalidField("mixes", fmt::format("{} workloads", p.mixes.size()), "at most 63");
+  if (!p.mix_weights.empty() && p.mix_weights.size() != p.mixes.size() + 1) {
+    return InvalidField("mix_weights", fmt::format("{} numbers", p.mix_weights.size()), fmt::format("none, or {}: one for the workload and one for each of the mixes", p.mixes.size() + 1));
+  }
+  for (double weight : p.mix_weights) BERTH_RETURN_IF_ERROR(check("mix_weights", weight, 0, 1e6));
+  if (p.price_beta > 0 && p.form != "static") return InvalidField("price_beta", fmt::format("{}", p.price_beta), "0 in forms with departures");
+  if ((p.price_beta > 0 || !p.mixes.empty()) && (p.ppo_updates > 0 || p.critic_updates > 0)) {
+    return InvalidField("ppo_updates, critic_updates", fmt::format("{}, {}", p.ppo_updates, p.critic_updates), "0 with prices or several mixes: PPO plays on one workload, without prices");
   }
   return absl::OkStatus();
 }

@@ -3,12 +3,14 @@
 #define BERTH_AGENT_TRAINING_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "policy/potential/priced_potential.h"
 
 namespace berth {
 
@@ -16,6 +18,10 @@ namespace berth {
 // of evolution, a round of critic fitting, or a round of PPO; they follow each other in that order.
 struct TrainingPlan {
   std::string workload = "openb-like";       // a built-in name or a file
+  std::vector<std::string> mixes;            // more of them that the same weights must serve
+  std::vector<double> mix_weights;           // of the relative cost on each, the workload first; empty: 1
+  double price_beta = 0;                     // > 0: a potential with prices (priced_potential.h), in the static form
+  double typed_safety = 2.2, multi_safety = 2;
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static
   int64_t nodes = 151;                       // the workload is scaled to this many; 0 = as it is
@@ -52,6 +58,9 @@ struct TrainingPlan {
 
   int total_updates() const { return generations + critic_updates + ppo_updates; }
 };
+
+// None where price_beta is 0.
+std::optional<PricedOptions> PricesOf(const TrainingPlan& plan);
 
 // What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation.
 // Errors: INVALID_ARGUMENT an unknown form.

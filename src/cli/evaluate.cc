@@ -129,7 +129,7 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
       BERTH_ASSIGN_OR_RETURN(mix, ScaleNodes(mix, flags.node_count));
     }
     nodes = mix.Nodes();
-    sequences = DrawFgdSequences(mix, seeds, 1.3, &requests);
+    sequences = DrawFgdSequences(mix, seeds, 1.3, false, &requests);
   } else {
     return absl::InvalidArgumentError("the fgd protocol needs --nodes, --pods, --arrival and --noderank together, or none of them and --workload");
   }

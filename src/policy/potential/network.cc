@@ -26,9 +26,20 @@ void Layer(const std::vector<float>& w, const std::vector<float>& b, const float
 
 class NetworkPotential : public Potential {
  public:
-  NetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical)
-      : weights_(std::move(weights)), extractor_(std::move(typical)) {}
-  void Reset(const ClusterState& view, const ScoreContext&) override { extractor_.Reset(view); }
+  NetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical, PodMix mix)
+      : weights_(std::move(weights)), extractor_(std::move(typical), std::move(mix)) {}
+  void Reset(const ClusterState& view, const ScoreContext&) override {
+    ratios_ = ClusterRatios::Of(view);
+    extractor_.Reset(view);
+  }
+  PotentialVersion Observe(const ClusterState& view, const Pod&, const ResolvedRequest&, bool) override {
+    if (const ClusterRatios now = ClusterRatios::Of(view); now != ratios_) {   // nodes came or went
+      ratios_ = now;
+      extractor_.Reset(view);
+      ++version_.values;
+    }
+    return version_;
+  }
   double Value(const Shape& shape, const NodeState& state) override {
     Features x;
     extractor_.Compute(shape, state, &x);
@@ -38,6 +49,8 @@ class NetworkPotential : public Potential {
  private:
   const std::shared_ptr<const NetworkWeights> weights_;
   FeatureExtractor extractor_;
+  ClusterRatios ratios_;
+  PotentialVersion version_;
 };
 
 NetworkWeights LinearWeights(std::initializer_list<std::pair<std::string_view, float>> values) {
@@ -97,8 +110,8 @@ double NetworkValue(const NetworkWeights& w, const Features& x) {
   return sum + static_cast<double>(MlpForward(w, x));
 }
 
-std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical) {
-  return std::make_unique<NetworkPotential>(std::move(weights), std::move(typical));
+std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical, PodMix mix) {
+  return std::make_unique<NetworkPotential>(std::move(weights), std::move(typical), std::move(mix));
 }
 
 }  // namespace berth

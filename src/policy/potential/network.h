@@ -35,8 +35,8 @@ NetworkWeights KeepEmptyWeights();
 float MlpForward(const NetworkWeights& weights, const Features& x);
 double NetworkValue(const NetworkWeights& weights, const Features& x);
 
-// `typical`: typical pods with their memory. Requires valid weights.
-std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical);
+// `typical` and `mix` as FeatureExtractor. Requires valid weights.
+std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical, PodMix mix = {});
 
 }  // namespace berth
 
