@@ -144,6 +144,97 @@ absl::StatusOr<std::vector<ChurnBound>> BoundChurn(const Workload& workload, std
   return bounds;
 }
 
+namespace {
+
+// Of the pods that count: how long each class runs in each slice of time, in pod hours, if nothing is rejected.
+struct Slices {
+  std::vector<double> hours;                     // length of each
+  std::vector<std::vector<double>> pod_hours;    // of each slice and class
+};
+
+struct Life {
+  int64_t from_us, to_us;
+  size_t class_index;
+};
+
+constexpr double kHourUs = 3.6e9;
+
+Slices Slice(const std::vector<Life>& lives, size_t classes, int count) {
+  std::vector<int64_t> times;
+  for (const Life& life : lives) times.insert(times.end(), {life.from_us, life.to_us});
+  std::sort(times.begin(), times.end());
+  std::vector<int64_t> edges;
+  for (int i = 0; i <= count; ++i) edges.push_back(times[(times.size() - 1) * static_cast<size_t>(i) / static_cast<size_t>(count)]);
+  edges.erase(std::unique(edges.begin(), edges.end()), edges.end());
+  const size_t slices = edges.size() - 1;
+  // Whole slices that a pod runs through are counted where that begins and ends.
+  std::vector<std::vector<double>> running(slices + 1, std::vector<double>(classes, 0));
+  Slices result{{}, std::vector<std::vector<double>>(slices, std::vector<double>(classes, 0))};
+  const auto slice_at = [&](int64_t us) { return static_cast<size_t>(std::upper_bound(edges.begin(), edges.end(), us) - edges.begin()) - 1; };
+  const auto add = [&](size_t slice, const Life& life) {
+    const int64_t us = std::min(life.to_us, edges[slice + 1]) - std::max(life.from_us, edges[slice]);
+    result.pod_hours[slice][life.class_index] += static_cast<double>(us) / kHourUs;
+  };
+  for (const Life& life : lives) {
+    const size_t first = slice_at(life.from_us), last = std::min(slice_at(life.to_us), slices - 1);
+    add(first, life);
+    if (last == first) continue;
+    add(last, life);
+    running[first + 1][life.class_index] += 1;
+    running[last][life.class_index] -= 1;
+  }
+  for (size_t i = 0; i < slices; ++i) {
+    result.hours.push_back(static_cast<double>(edges[i + 1] - edges[i]) / kHourUs);
+    for (size_t k = 0; k < classes; ++k) {
+      if (i > 0) running[i][k] += running[i - 1][k];
+      result.pod_hours[i][k] += running[i][k] * result.hours[i];
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<ChurnBound>> BoundRecorded(const Workload& workload, std::span<const double> loads, int64_t warmup_us,
+                                                      int64_t window_us, int slices) {
+  const std::string none = "there is no bound on what is rejected: ";
+  if (workload.arrivals.empty()) return absl::FailedPreconditionError(none + "no arrivals are recorded");
+  const bool has_gpus = LoadResourceOf(workload) == LoadResource::kGpu;
+  const Classes classes = ClassesOf(workload.pod_classes, [](const PodClass& c) -> const PodRequest& { return c.request; });
+  std::vector<double> value;
+  for (const PodRequest& r : classes.requests) value.push_back(has_gpus ? Gpus(r) : static_cast<double>(r.cpu_milli) / 1000);
+  PlacementLp lp(workload.Nodes(), classes.requests);
+  PlacementLpOptions of_slice = OfMeans();
+  of_slice.may_refuse_only = true;
+  std::vector<ChurnBound> bounds;
+  for (const double load : loads) {
+    std::vector<Life> lives;
+    const int64_t end_us = window_us >= kForever - warmup_us ? kForever : warmup_us + window_us;
+    const auto stream = MakeArrivalStream(workload, load, 0);
+    for (Arrival a; stream->Next(&a) && a.time_us < end_us;) {
+      if (a.time_us < warmup_us) continue;
+      const int64_t life_us = a.life_us == kForever ? static_cast<int64_t>(kHourUs) : a.life_us;
+      if (life_us > 0) lives.push_back({a.time_us, a.time_us + life_us, classes.of[a.pod_class]});
+    }
+    if (lives.empty()) return absl::FailedPreconditionError(none + "no recorded arrival counts");
+    const Slices sliced = Slice(lives, classes.requests.size(), std::max(1, slices));
+    double offered = 0, placed = 0;
+    for (size_t i = 0; i < sliced.hours.size(); ++i) {
+      std::vector<double> supply = sliced.pod_hours[i];
+      for (size_t k = 0; k < supply.size(); ++k) {
+        offered += supply[k] * value[k];
+        supply[k] = std::max(0.0, supply[k] / sliced.hours[i]);
+      }
+      BERTH_ASSIGN_OR_RETURN(const PlacementBounds solved, lp.Solve(supply, value, of_slice));
+      placed += solved.may_refuse.value * sliced.hours[i];
+    }
+    if (offered <= 0) return absl::FailedPreconditionError(none + "the pods ask for neither GPU nor cpu");
+    const double lost = LossPercent(placed, offered);
+    bounds.push_back({load, {lost, lost}});
+  }
+  return bounds;
+}
+
 double AvoidableLossRemovedPercent(double best_rule, double policy, double bound) {
   if (best_rule - bound < 1e-9) return std::numeric_limits<double>::quiet_NaN();
   return 100 * (best_rule - policy) / (best_rule - bound);

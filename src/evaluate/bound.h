@@ -44,15 +44,26 @@ absl::StatusOr<std::vector<FgdBound>> BoundFgdMix(const Workload& mix, std::vect
 
 // --- With departures -----------------------------------------------------------------------------------------------------
 
-// Rejected GPU hours, % of those offered (CPU hours where nothing asks for a GPU), in the long run at `load`, in loss form:
-// the fluid LP over running pods, of which each class has load x arrival rate x mean life at most (Little's law).
-// Of policies that don't know how long a pod will live. Errors: FAILED_PRECONDITION arrivals are recorded (no long run), pods
-// that never end, or nothing is asked for.
+// Rejected GPU hours, % of those offered (CPU hours where nothing asks for a GPU), in loss form.
 struct ChurnBound {
   double load = 0;
   LossBound rejected_percent;
 };
+
+// The long run of a workload whose arrivals are drawn: the fluid LP over running pods, of which each class has
+// arrival rate x mean life at most (Little's law). Of policies that don't know how long a pod will live. A measured window
+// that is short beside the lives may be luckier. Errors: FAILED_PRECONDITION arrivals are recorded, pods that never end, or
+// nothing is asked for.
 absl::StatusOr<std::vector<ChurnBound>> BoundChurn(const Workload& workload, std::span<const double> loads);
+
+// One recorded stream, of which the arrivals from `warmup_us` on and before `warmup_us + window_us` count, as in EnvOptions:
+// what runs at a time fits the cluster, however it was chosen. Time is cut into at most `slices` of about as many
+// arrivals and departures each; of each the mean of what would run if nothing was rejected is offered to the LP. Holds for
+// this very stream, also with refusal; no_refusal is the same figure, since a recorded stream makes no classes alike.
+// Pods that never end count with an hour, as in EnvStats. Errors: FAILED_PRECONDITION no recorded arrivals, or none that
+// counts and asks for something. Cost: `slices` LPs.
+absl::StatusOr<std::vector<ChurnBound>> BoundRecorded(const Workload& workload, std::span<const double> loads, int64_t warmup_us,
+                                                      int64_t window_us, int slices = 200);
 
 // --- What a policy has removed of the loss that can be avoided -------------------------------------------------------------
 

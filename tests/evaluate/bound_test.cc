@@ -10,6 +10,7 @@
 #include "fmt/format.h"
 #include "openb_bounds.h"
 #include "policy/registry.h"
+#include "workload/summary.h"
 
 namespace berth {
 namespace {
@@ -423,6 +424,67 @@ TEST(BoundChurn, NoRuleRejectsLess) {
   }
 }
 
+TEST(BoundRecorded, SmallCasesByHand) {
+  constexpr int64_t kSecond = 1'000'000;
+  Workload w = Departures({NodeOf(10, 10, 1)}, {Ask(1, 1, 1, 1000), Ask(1, 1, 1, 600)});
+  const std::vector<double> loads = {1};
+  const auto lost = [&](std::vector<Arrival> arrivals, int64_t warmup_us = 0, int64_t window_us = kForever) {
+    w.arrivals = std::move(arrivals);
+    const auto bounds = BoundRecorded(w, loads, warmup_us, window_us);
+    EXPECT_TRUE(bounds.ok()) << bounds.status();
+    return (*bounds)[0].rejected_percent.may_refuse;
+  };
+  // Two at once on one device; one after the other; half of the time at once.
+  EXPECT_NEAR(lost({{1, 0, 10 * kSecond}, {1, 0, 10 * kSecond}}), 50, 1e-6);
+  EXPECT_NEAR(lost({{1, 0, 10 * kSecond}, {1 + 10 * kSecond, 0, 10 * kSecond}}), 0, 1e-6);
+  EXPECT_NEAR(lost({{1, 0, 10 * kSecond}, {1 + 5 * kSecond, 0, 10 * kSecond}}), 25, 1e-6);
+  EXPECT_NEAR(lost({{1, 1, 10 * kSecond}, {1, 1, 10 * kSecond}}), 50, 1e-6);   // two times 600 milli don't fit either
+  // Only what arrives in the window counts, and what lives for ever counts for an hour.
+  EXPECT_NEAR(lost({{1, 0, 10 * kSecond}, {1 + kSecond, 0, 10 * kSecond}}, 2), 0, 1e-6);
+  EXPECT_NEAR(lost({{1, 0, 10 * kSecond}, {1 + kSecond, 0, 10 * kSecond}}, 0, kSecond), 0, 1e-6);
+  EXPECT_NEAR(lost({{1, 0, kForever}, {1, 0, kForever}}), 50, 1e-6);
+  // A coarser cut is weaker, never wrong.
+  w.arrivals = {{1, 0, 10 * kSecond}, {1, 0, 10 * kSecond}, {1 + 30 * kSecond, 0, 10 * kSecond}};
+  const double fine = (*BoundRecorded(w, loads, 0, kForever, 100))[0].rejected_percent.may_refuse, coarse = (*BoundRecorded(w, loads, 0, kForever, 1))[0].rejected_percent.may_refuse;
+  EXPECT_NEAR(fine, 100.0 / 3, 1e-6);
+  EXPECT_LT(coarse, fine);
+  // Twice as dense at load 2: the third comes while the first two run.
+  w.arrivals = {{1, 0, 10 * kSecond}, {1 + 15 * kSecond, 0, 10 * kSecond}};
+  const auto denser = *BoundRecorded(w, std::vector<double>{1, 2}, 0, kForever);
+  EXPECT_NEAR(denser[0].rejected_percent.may_refuse, 0, 1e-6);
+  EXPECT_NEAR(denser[1].rejected_percent.may_refuse, 100 * 2.5 / 20, 1e-4);
+  w.arrivals.clear();
+  EXPECT_EQ(BoundRecorded(w, loads, 0, kForever).status().code(), absl::StatusCode::kFailedPrecondition);
+  w.arrivals = {{1, 0, 10}};
+  EXPECT_EQ(BoundRecorded(w, loads, 5, kForever).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// Run by run on the same stream, not on average. The cluster is full all the time, so the bound is far from nothing.
+TEST(BoundRecorded, NoRunRejectsLess) {
+  for (const char* name : {"openb-like", "vm-like"}) {
+    Workload w = *ScaleNodes(*BuiltinWorkload(name), 10);
+    for (PodClass& c : w.pod_classes) c.lifetime = Lifetime{};
+    PolicyContext context;
+    context.mix = MixOf(w);
+    const bool has_gpus = LoadResourceOf(w) == LoadResource::kGpu;
+    for (const uint64_t seed : {1, 2, 3}) {
+      const Workload recorded = *RecordArrivals(w, 1.4, seed, 12);
+      ChurnOptions churn;
+      churn.env.warmup_us = 2 * int64_t{3'600'000'000};
+      churn.env.window_us = 8 * int64_t{3'600'000'000};
+      churn.loads = {1.0};
+      churn.seeds = {seed};
+      const auto bound = BoundRecorded(recorded, churn.loads, churn.env.warmup_us, churn.env.window_us);
+      const auto runs = RunChurn(recorded, churn, {*MakePolicy("best-fit", context), *MakePolicy("fgd", context)}, {0, true});
+      ASSERT_TRUE(bound.ok() && runs.ok());
+      EXPECT_GT((*bound)[0].rejected_percent.may_refuse, 5) << name;
+      for (const ChurnRun& run : *runs) {
+        EXPECT_GT(has_gpus ? run.rejected_gpu_hours_percent() : run.rejected_cpu_hours_percent(), (*bound)[0].rejected_percent.may_refuse) << name << " " << run.policy;
+      }
+    }
+  }
+}
+
 TEST(AvoidableLoss, IsTheShareOfTheWayFromTheBestRuleToTheBound) {
   EXPECT_DOUBLE_EQ(AvoidableLossRemovedPercent(5, 5, 3), 0);
   EXPECT_DOUBLE_EQ(AvoidableLossRemovedPercent(5, 3, 3), 100);
@@ -435,7 +497,7 @@ TEST(AvoidableLoss, IsTheShareOfTheWayFromTheBestRuleToTheBound) {
 TEST(BoundFgdProtocol, ParallelEqualsSerial) {
   const Workload w = *ScaleNodes(*BuiltinWorkload("openb-like"), 30);
   std::vector<PodRequest> pods;
-  const auto sequences = DrawFgdSequences(w, {1, 2, 3}, 1.3, &pods);
+  const auto sequences = DrawFgdSequences(w, {1, 2, 3}, 1.3, false, &pods);
   const auto a = BoundFgdProtocol(w.Nodes(), pods, sequences, {130, 100}, {1, true}), b = BoundFgdProtocol(w.Nodes(), pods, sequences, {100, 130}, {3, true});
   ASSERT_TRUE(a.ok() && b.ok());
   ASSERT_EQ(a->size(), 6u);

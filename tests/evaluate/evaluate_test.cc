@@ -76,7 +76,7 @@ TEST(Evaluate, ParallelRunsEqualSerialRuns) {
 TEST(Evaluate, FgdProtocolRefusesWhatDoesNotFitTogether) {
   const Workload w = *ScaleNodes(*BuiltinWorkload("openb-like"), 10);
   std::vector<PodRequest> pods;
-  auto sequences = DrawFgdSequences(w, {1}, 1.3, &pods);
+  auto sequences = DrawFgdSequences(w, {1}, 1.3, false, &pods);
   const PolicyList policies = {*MakePolicy("best-fit", {})};
   ASSERT_TRUE(RunFgdProtocol(w.Nodes(), pods, sequences, policies, {1, true}).ok());
   auto bad = sequences;
@@ -102,6 +102,18 @@ TEST(Report, TextIsEscapedAndPlotsAreInside) {
     EXPECT_THAT(html, HasSubstr("gnuplot"));
   }
   EXPECT_FALSE(DrawSvg({"empty", "x", "y", {}}).ok());
+}
+
+TEST(Report, DashedSeriesAreDashed) {
+  Plot plot{"t", "x", "y", {{"line", {1, 2}, {3, 4}, {}, {}}}};
+  const auto solid = DrawSvg(plot);
+  if (!solid.ok()) GTEST_SKIP() << "SKIPPED: gnuplot is not here";
+  plot.series[0].is_dashed = true;
+  const auto dashed = DrawSvg(plot);
+  ASSERT_TRUE(dashed.ok());
+  // The grid is dashed too.
+  const auto dashes = [](const std::string& svg) { return std::vector<std::string>(absl::StrSplit(svg, "stroke-dasharray")).size(); };
+  EXPECT_GT(dashes(*dashed), dashes(*solid));
 }
 
 // ---- The published runs: 8 workloads x 10 seeds x 5 policies, every point of every curve. ----
