@@ -16,6 +16,7 @@ constexpr double kGib = static_cast<double>(int64_t{1} << 30);
 // Resources in the order of Shape::capacity; extended ones follow.
 enum Resource : size_t { kCpus, kMemoryGib, kPodSlots, kFirstExtended };
 
+constexpr size_t kMostShapes = 64;
 constexpr double kGap = 1e-8;         // of the bound's size: generation ends
 constexpr double kViolation = 1e-8;   // of a refusal row, in shares
 
@@ -26,9 +27,26 @@ double AmountOf(std::span<const ExtendedResource> list, const std::string& name)
   return 0;
 }
 
-bool HaveOneShape(const Node& a, const Node& b) {
-  return a.cpu_milli == b.cpu_milli && a.mem_bytes == b.mem_bytes && a.gpu_count == b.gpu_count && a.gpu_model == b.gpu_model &&
-         a.max_pods == b.max_pods && a.extended == b.extended;
+// Whether nodes are taken together: cpu and memory within `tolerance` of each other; infinite = whatever they have beside GPUs.
+bool HaveOneShape(const Node& a, const Node& b, double tolerance) {
+  if (a.gpu_count != b.gpu_count || a.gpu_model != b.gpu_model) return false;
+  if (std::isinf(tolerance)) return true;
+  const auto are_near = [tolerance](int64_t x, int64_t y) {
+    return std::abs(static_cast<double>(x) - static_cast<double>(y)) <= tolerance * static_cast<double>(std::max(x, y));
+  };
+  return are_near(a.cpu_milli, b.cpu_milli) && are_near(a.mem_bytes, b.mem_bytes) && a.max_pods == b.max_pods && a.extended == b.extended;
+}
+
+// The node that has of everything what the richer of both has.
+void Enlarge(Node* node, const Node& other) {
+  node->cpu_milli = std::max(node->cpu_milli, other.cpu_milli);
+  node->mem_bytes = std::max(node->mem_bytes, other.mem_bytes);
+  node->max_pods = std::max(node->max_pods, other.max_pods);
+  for (const ExtendedResource& e : other.extended) {
+    const auto mine = std::find_if(node->extended.begin(), node->extended.end(), [&](const ExtendedResource& m) { return m.name == e.name; });
+    if (mine == node->extended.end()) node->extended.push_back(e);
+    else mine->amount = std::max(mine->amount, e.amount);
+  }
 }
 
 bool FitsEmpty(const PodRequest& r, const Node& n) {
@@ -120,21 +138,26 @@ PlacementLp::PlacementLp(std::span<const Node> nodes, std::vector<PodRequest> cl
 }
 
 void PlacementLp::ReadNodes(std::span<const Node> nodes) {
-  for (const Node& n : nodes) {
-    auto shape = std::find_if(shapes_.begin(), shapes_.end(), [&](const Shape& s) { return HaveOneShape(s.node, n); });
-    if (shape == shapes_.end()) {
-      shapes_.push_back({n, 0, {}, 0, {}});
-      shape = shapes_.end() - 1;
-    }
-    shape->nodes += 1;
-    gpu_capacity_ += n.gpu_count;
+  for (const double tolerance : {0.0, 0.01, 0.03, 0.1, 0.3, LinearProgram::kInfinity}) {
+    const size_t most = std::isinf(tolerance) ? nodes.size() : kMostShapes;
+    shapes_.clear();
+    for (size_t i = 0; i < nodes.size() && shapes_.size() <= most; ++i) AddNode(nodes[i], tolerance);
+    if (shapes_.size() <= most) break;
   }
-  for (Shape& s : shapes_) {
-    s.devices = s.nodes * s.node.gpu_count;
-    s.capacity = {s.nodes * static_cast<double>(s.node.cpu_milli) / 1000, s.nodes * static_cast<double>(s.node.mem_bytes) / kGib,
-                  s.nodes * static_cast<double>(s.node.max_pods)};
-    for (const std::string& name : extended_names_) s.capacity.push_back(s.nodes * AmountOf(s.node.extended, name));
+  for (const Node& n : nodes) gpu_capacity_ += n.gpu_count;
+}
+
+void PlacementLp::AddNode(const Node& n, double tolerance) {
+  std::vector<double> capacity = {static_cast<double>(n.cpu_milli) / 1000, static_cast<double>(n.mem_bytes) / kGib, static_cast<double>(n.max_pods)};
+  for (const std::string& name : extended_names_) capacity.push_back(AmountOf(n.extended, name));
+  const auto shape = std::find_if(shapes_.begin(), shapes_.end(), [&](const Shape& s) { return HaveOneShape(s.first, n, tolerance); });
+  if (shape == shapes_.end()) {
+    shapes_.push_back({n, n, std::move(capacity), static_cast<double>(n.gpu_count), {}});
+    return;
   }
+  Enlarge(&shape->largest, n);
+  for (size_t r = 0; r < capacity.size(); ++r) shape->capacity[r] += capacity[r];
+  shape->devices += n.gpu_count;
 }
 
 void PlacementLp::ReadClasses(std::vector<PodRequest> requests) {
@@ -150,7 +173,7 @@ void PlacementLp::ReadClasses(std::vector<PodRequest> requests) {
     c.needs = {static_cast<double>(r.cpu_milli) / 1000, static_cast<double>(r.mem_bytes) / kGib, 1};
     for (const std::string& name : extended_names_) c.needs.push_back(AmountOf(r.extended, name));
     for (size_t s = 0; s < shapes_.size(); ++s) {
-      if (FitsEmpty(r, shapes_[s].node)) c.shapes.push_back(static_cast<int>(s));
+      if (FitsEmpty(r, shapes_[s].largest)) c.shapes.push_back(static_cast<int>(s));
     }
     c.request = std::move(r);
     classes_.push_back(std::move(c));

@@ -13,6 +13,9 @@
 // hold on average over arrival orders that are equally likely, and for Poisson arrivals with departures, of whoever never
 // refuses a pod that fits: where i is placed, j would have been. They hold exactly for pods that are drawn independently.
 //
+// Nodes of more than 64 shapes are taken together where cpu and memory are near each other, as if each had what the richest has
+// and all had their true sum: that only adds to what can be placed.
+//
 // The proof is weak duality. From the solver's duals only the prices of classes, resources and rows are taken, made
 // non-negative; slot and device prices are computed from them (a knapsack), so that every column, known or not, is covered.
 // The sum is an upper bound for any prices, whether the solver was right, and column generation finished, or not.
@@ -76,8 +79,8 @@ class PlacementLp {
 
  private:
   struct Shape {
-    Node node;                           // one of them
-    double nodes = 0;
+    Node first;                          // that others were compared with
+    Node largest;                        // of each resource what the richest of them has
     std::vector<double> capacity;        // of all, by resource
     double devices = 0;                  // of all
     std::vector<std::vector<int>> patterns;   // slots of each size
@@ -92,6 +95,7 @@ class PlacementLp {
   struct Program;                        // the LP of one Solve
 
   void ReadNodes(std::span<const Node> nodes);
+  void AddNode(const Node& node, double tolerance);
   void ReadClasses(std::vector<PodRequest> requests);
 
   std::vector<Shape> shapes_;

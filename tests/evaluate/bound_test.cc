@@ -353,6 +353,39 @@ TEST(PlacementLp, WhatWasKeptFromAnotherSupplyChangesNothing) {
   }
 }
 
+// Real nodes of one type differ by a little memory, each from each.
+TEST(PlacementLp, ManyShapesAreTakenTogetherAndTheBoundStaysABound) {
+  Rng rng(8);
+  std::vector<Node> nodes, alike, rich;
+  for (int i = 0; i < 200; ++i) {
+    Node n = NodeOf(16, 64, 2, i % 2 ? "A" : "B");
+    alike.push_back(n);
+    n.mem_bytes -= static_cast<int64_t>(rng.Below(1 << 20));
+    nodes.push_back(n);
+    n.cpu_milli = 4000 + static_cast<int64_t>(rng.Below(30'000));   // no two alike, far apart
+    n.max_pods = 100 + i;
+    n.extended = {{"x", i}};
+    rich.push_back(n);
+  }
+  const std::vector<PodRequest> classes = {Ask(7, 20, 1, 1000), Ask(3, 40, 1, 810, {"A"}), Ask(1, 1, 1, 190), Ask(9, 9, 0, 0)};
+  const std::vector<double> supply = {200, 100, 300, 100};
+  const PlacementBounds near = BoundsOf(nodes, classes, supply), same = BoundsOf(alike, classes, supply);
+  EXPECT_LE(near.no_refusal.value, same.no_refusal.value + 1e-6);
+  EXPECT_NEAR(near.no_refusal.value, same.no_refusal.value, 1e-3 * same.no_refusal.value);
+  // 64 shapes at most are told apart. Nodes that have nothing make of 60 shapes too many, and the bound only weaker.
+  const std::vector<Node> few(rich.begin(), rich.begin() + 60);
+  const double exact = BoundsOf(few, classes, supply).may_refuse.value;
+  auto padded = few;
+  for (int i = 0; i < 60; ++i) {
+    Node nothing = NodeOf(0, 0, 0, "A");
+    nothing.max_pods = 0;
+    nothing.cpu_milli = i;
+    padded.push_back(nothing);
+  }
+  EXPECT_GE(BoundsOf(padded, classes, supply).may_refuse.value, exact - 1e-6);
+  EXPECT_GT(exact, 20);
+}
+
 // --- With departures -----------------------------------------------------------------------------------------------------
 
 Workload Departures(const std::vector<Node>& nodes, const std::vector<PodRequest>& classes) {
