@@ -24,31 +24,35 @@ std::vector<std::string> GpuModelsOf(const Workload& workload) {
 
 }  // namespace
 
-std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads) {
+std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads, int mixes) {
   std::vector<ArenaCase> cases;
   for (int i = 0; i < seeds; ++i) {
-    for (double load : loads) cases.push_back({first_seed + static_cast<uint64_t>(i), load});
+    for (double load : loads) {
+      for (int mix = 0; mix < mixes; ++mix) cases.push_back({first_seed + static_cast<uint64_t>(i), load, mix});
+    }
   }
   return cases;
 }
 
-absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const Workload& workload, const ArenaOptions& options) {
-  PolicyContext context;
-  context.mix = MixOf(workload);
-  PolicyList rules;
-  const bool has_gpus = LoadResourceOf(workload) == LoadResource::kGpu;
-  for (const char* name : {"best-fit", has_gpus ? "most-allocated-gpu" : "most-allocated", "fgd"}) {
-    BERTH_ASSIGN_OR_RETURN(auto rule, MakePolicy(name, context));
-    rules.push_back(std::move(rule));
+absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(std::span<const Workload> workloads, const ArenaOptions& options) {
+  std::vector<Mix> mixes;
+  for (const Workload& workload : workloads) {
+    Mix& mix = mixes.emplace_back();
+    mix.workload = &workload;
+    mix.has_gpus = LoadResourceOf(workload) == LoadResource::kGpu;
+    mix.nodes = workload.Nodes();
+    PolicyContext context;
+    context.mix = MixOf(workload);
+    mix.tables = std::make_unique<FeatureTablePool>(context.mix, options.class_weights ? std::optional(GpuModelsOf(workload)) : std::nullopt);
+    for (const char* name : {"best-fit", mix.has_gpus ? "most-allocated-gpu" : "most-allocated", "fgd"}) {
+      BERTH_ASSIGN_OR_RETURN(auto rule, MakePolicy(name, context));
+      mix.rules.push_back(std::move(rule));
+    }
   }
-  return std::unique_ptr<Arena>(new Arena(workload, options, std::move(rules)));
+  return std::unique_ptr<Arena>(new Arena(options, std::move(mixes)));
 }
 
-Arena::Arena(const Workload& workload, const ArenaOptions& options, PolicyList rules)
-    : workload_(workload), options_(options), rules_(std::move(rules)),
-      has_gpus_(LoadResourceOf(workload) == LoadResource::kGpu), nodes_(workload.Nodes()),
-      mix_(MixOf(workload)), typical_(TypicalForModels(mix_)), class_models_(GpuModelsOf(workload)),
-      tables_(typical_, options.class_weights ? std::optional(class_models_) : std::nullopt) {}
+std::vector<std::string> Arena::class_models() const { return GpuModelsOf(workload()); }
 
 EnvOptions Arena::EnvOptionsFor(double load) const {
   EnvOptions options;
@@ -63,10 +67,11 @@ EnvOptions Arena::EnvOptionsFor(double load) const {
 
 absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c) const {
   const PolicyList one{std::shared_ptr<const Policy>(std::shared_ptr<void>(), &policy)};   // not owned
+  const Mix& mix = mixes_[static_cast<size_t>(c.mix)];
   if (options_.form == Form::kStatic) {
     std::vector<PodRequest> pods;
-    const auto sequences = DrawFgdSequences(workload_, {c.seed}, kStaticUntil, &pods);
-    BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(nodes_, pods, sequences, one, {1, true}));
+    const auto sequences = DrawFgdSequences(*mix.workload, {c.seed}, kStaticUntil, true, &pods);
+    BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(mix.nodes, pods, sequences, one, {1, true}));
     const FgdRun& run = runs.front();
     return (run.unallocated_percent_at(100) + 0.3 * run.unallocated_percent_at(99) + 0.3 * run.unallocated_percent_at(98)) / 1.6;
   }
@@ -74,10 +79,10 @@ absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c) cons
   churn.env = EnvOptionsFor(c.load);
   churn.loads = {c.load};
   churn.seeds = {c.seed};
-  BERTH_ASSIGN_OR_RETURN(const auto runs, RunChurn(workload_, churn, one, {1, true}));
+  BERTH_ASSIGN_OR_RETURN(const auto runs, RunChurn(*mix.workload, churn, one, {1, true}));
   const ChurnRun& run = runs.front();
-  if (options_.form == Form::kQueue) return has_gpus_ ? run.wait_gpu_weighted_mean_s() : run.wait_mean_s();
-  return has_gpus_ ? run.rejected_gpu_hours_percent() : run.rejected_cpu_hours_percent();
+  if (options_.form == Form::kQueue) return mix.has_gpus ? run.wait_gpu_weighted_mean_s() : run.wait_mean_s();
+  return mix.has_gpus ? run.rejected_gpu_hours_percent() : run.rejected_cpu_hours_percent();
 }
 
 absl::StatusOr<std::vector<std::vector<double>>> Arena::Costs(std::span<const NetworkWeights> weights,
@@ -85,13 +90,14 @@ absl::StatusOr<std::vector<std::vector<double>>> Arena::Costs(std::span<const Ne
   std::vector<std::vector<double>> costs(weights.size(), std::vector<double>(cases.size()));
   BERTH_RETURN_IF_ERROR(RunParallel(weights.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
     const size_t w = i / cases.size(), c = i % cases.size();
+    FeatureTablePool& tables = *mixes_[static_cast<size_t>(cases[c].mix)].tables;
     if (!weights[w].classes.empty()) {   // so many terms a state are dearer to keep than to compute anew
-      BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy("in-training", "", weights[w], mix_));
+      BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy("in-training", "", weights[w], tables.mix(), options_.prices));
       BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c]));
       return absl::OkStatus();
     }
-    FeatureTableLease table(tables_);
-    const auto policy = MakeTablePolicy(weights[w], table.get());
+    FeatureTableLease table(tables);
+    const auto policy = MakeTablePolicy(weights[w], table.get(), tables.mix(), options_.prices);
     BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c]));
     return absl::OkStatus();
   }));
@@ -103,25 +109,50 @@ absl::StatusOr<std::vector<double>> Arena::BestRule(std::span<const ArenaCase> c
   for (const ArenaCase& c : cases) {
     if (!best_rule_.contains(c) && std::find(missing.begin(), missing.end(), c) == missing.end()) missing.push_back(c);
   }
-  std::vector<double> costs(missing.size() * rules_.size());
+  const size_t rules = mixes_.front().rules.size();
+  std::vector<double> costs(missing.size() * rules);
   BERTH_RETURN_IF_ERROR(RunParallel(costs.size(), options_.jobs, [&](size_t i) -> absl::Status {
-    BERTH_ASSIGN_OR_RETURN(costs[i], Run(*rules_[i % rules_.size()], missing[i / rules_.size()]));
+    const ArenaCase& c = missing[i / rules];
+    BERTH_ASSIGN_OR_RETURN(costs[i], Run(*mixes_[static_cast<size_t>(c.mix)].rules[i % rules], c));
     return absl::OkStatus();
   }));
   for (size_t m = 0; m < missing.size(); ++m) {
-    const auto first = costs.begin() + static_cast<std::ptrdiff_t>(m * rules_.size());
-    best_rule_[missing[m]] = *std::min_element(first, first + static_cast<std::ptrdiff_t>(rules_.size()));
+    const auto first = costs.begin() + static_cast<std::ptrdiff_t>(m * rules);
+    best_rule_[missing[m]] = *std::min_element(first, first + static_cast<std::ptrdiff_t>(rules));
   }
   std::vector<double> best;
   for (const ArenaCase& c : cases) best.push_back(best_rule_.at(c));
   return best;
 }
 
-absl::Status Arena::MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs) {
+absl::Status Arena::DivideByMeans(std::span<const ArenaCase> cases) {
   BERTH_ASSIGN_OR_RETURN(const auto best, BestRule(cases));
+  std::map<std::pair<double, int>, std::pair<double, int>> sums;
+  for (size_t c = 0; c < cases.size(); ++c) {
+    auto& [sum, count] = sums[{cases[c].load, cases[c].mix}];
+    sum += best[c];
+    ++count;
+  }
+  divisors_.clear();
+  for (const auto& [key, sum] : sums) divisors_[key] = sum.first / sum.second;
+  return absl::OkStatus();
+}
+
+absl::Status Arena::MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs) {
+  std::vector<double> best;
+  for (const ArenaCase& c : cases) {
+    const auto it = divisors_.find({c.load, c.mix});
+    if (it != divisors_.end()) best.push_back(it->second);
+  }
+  if (best.size() != cases.size()) {
+    BERTH_ASSIGN_OR_RETURN(best, BestRule(cases));
+  }
   const double least = options_.form == Form::kStatic ? kLeastUnallocated : options_.form == Form::kQueue ? kLeastWait : kLeastRejected;
   for (auto& row : *costs) {
-    for (size_t c = 0; c < cases.size(); ++c) row[c] /= std::max(best[c], least);
+    for (size_t c = 0; c < cases.size(); ++c) {
+      row[c] /= std::max(best[c], least);
+      if (!options_.mix_weights.empty()) row[c] *= options_.mix_weights[static_cast<size_t>(cases[c].mix)];
+    }
   }
   return absl::OkStatus();
 }
@@ -134,16 +165,18 @@ absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCosts(std::span<
 }
 
 absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCostsOfRules(std::span<const std::string> names, std::span<const ArenaCase> cases) {
-  PolicyContext context;
-  context.mix = mix_;
-  PolicyList rules;
-  for (const std::string& name : names) {
-    BERTH_ASSIGN_OR_RETURN(auto rule, MakePolicy(name, context));
-    rules.push_back(std::move(rule));
+  std::vector<PolicyList> rules(mixes_.size());
+  for (size_t m = 0; m < mixes_.size(); ++m) {
+    PolicyContext context;
+    context.mix = mixes_[m].tables->mix();
+    for (const std::string& name : names) {
+      BERTH_ASSIGN_OR_RETURN(rules[m].emplace_back(), MakePolicy(name, context));
+    }
   }
-  std::vector<std::vector<double>> costs(rules.size(), std::vector<double>(cases.size()));
-  BERTH_RETURN_IF_ERROR(RunParallel(rules.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
-    BERTH_ASSIGN_OR_RETURN(costs[i / cases.size()][i % cases.size()], Run(*rules[i / cases.size()], cases[i % cases.size()]));
+  std::vector<std::vector<double>> costs(names.size(), std::vector<double>(cases.size()));
+  BERTH_RETURN_IF_ERROR(RunParallel(names.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
+    const size_t r = i / cases.size(), c = i % cases.size();
+    BERTH_ASSIGN_OR_RETURN(costs[r][c], Run(*rules[static_cast<size_t>(cases[c].mix)][r], cases[c]));
     return absl::OkStatus();
   }));
   BERTH_RETURN_IF_ERROR(MakeRelative(cases, &costs));

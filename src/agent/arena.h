@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,9 +22,10 @@ namespace berth {
 struct ArenaCase {
   uint64_t seed = 0;
   double load = 0;   // ignored by the static form
+  int mix = 0;       // which of the arena's workloads
   friend auto operator<=>(const ArenaCase&, const ArenaCase&) = default;
 };
-std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads);
+std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads, int mixes = 1);
 
 struct ArenaOptions {
   Form form = Form::kLoss;
@@ -30,6 +33,8 @@ struct ArenaOptions {
   int64_t window_us = 10 * int64_t{3'600'000'000};
   bool class_weights = false;   // rollouts may be of weights with class terms, of the models in class_models()
   int jobs = 0;      // threads; 0 = one a core. The results do not depend on it
+  std::vector<double> mix_weights;             // of the relative costs of each workload; empty: 1
+  std::optional<PricedOptions> prices;         // what the potentials are served with
 };
 
 // Cost of a run, lower is better:
@@ -42,8 +47,8 @@ struct ArenaOptions {
 // Thread-safety: none; uses `jobs` threads inside.
 class Arena {
  public:
-  // `workload` must outlive the arena.
-  static absl::StatusOr<std::unique_ptr<Arena>> Create(const Workload& workload, const ArenaOptions& options);
+  // The workloads must outlive the arena; at least one.
+  static absl::StatusOr<std::unique_ptr<Arena>> Create(std::span<const Workload> workloads, const ArenaOptions& options);
 
   // [weights][cases], absolute.
   absl::StatusOr<std::vector<std::vector<double>>> Costs(std::span<const NetworkWeights> weights,
@@ -52,33 +57,39 @@ class Arena {
                                                                  std::span<const ArenaCase> cases);
   // The same of rules by name. Errors also: as MakePolicy.
   absl::StatusOr<std::vector<std::vector<double>>> RelativeCostsOfRules(std::span<const std::string> names, std::span<const ArenaCase> cases);
+  // From here on the relative cost divides by the mean, over the given cases of a load, of what the best rule of each case costs:
+  // the same number for every run of that load, which is calmer than a divisor that changes from run to run.
+  absl::Status DivideByMeans(std::span<const ArenaCase> cases);
   // Absolute cost of the best rule of each case. Remembered.
   absl::StatusOr<std::vector<double>> BestRule(std::span<const ArenaCase> cases);
 
-  const Workload& workload() const { return workload_; }
-  // GPU models of the workload's nodes, sorted; and the pods that the class terms are of.
-  const std::vector<std::string>& class_models() const { return class_models_; }
-  const PodMix& typical_pods() const { return typical_; }
+  // The first workload and its tables: what rollouts are played on.
+  const Workload& workload() const { return *mixes_.front().workload; }
+  FeatureTablePool& tables() { return *mixes_.front().tables; }
+  int mixes() const { return static_cast<int>(mixes_.size()); }
+  // Of the first workload: the GPU models of its nodes, sorted.
+  std::vector<std::string> class_models() const;
   const ArenaOptions& options() const { return options_; }
-  FeatureTablePool& tables() { return tables_; }
   // Options of an environment for `load` as the arena itself makes it.
   EnvOptions EnvOptionsFor(double load) const;
 
  private:
-  Arena(const Workload& workload, const ArenaOptions& options, PolicyList rules);
+  struct Mix {
+    const Workload* workload = nullptr;
+    PolicyList rules;
+    bool has_gpus = false;
+    std::vector<Node> nodes;
+    std::unique_ptr<FeatureTablePool> tables;
+  };
+  Arena(const ArenaOptions& options, std::vector<Mix> mixes) : options_(options), mixes_(std::move(mixes)) {}
   absl::StatusOr<double> Run(const Policy& policy, const ArenaCase& c) const;
   // Divides [..][cases] by what the relative cost is relative to.
   absl::Status MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs);
 
-  const Workload& workload_;
   const ArenaOptions options_;
-  const PolicyList rules_;
-  const bool has_gpus_;
-  const std::vector<Node> nodes_;
-  const PodMix mix_, typical_;
-  const std::vector<std::string> class_models_;
-  FeatureTablePool tables_;
+  const std::vector<Mix> mixes_;
   std::map<ArenaCase, double> best_rule_;
+  std::map<std::pair<double, int>, double> divisors_;   // by load and mix; empty: each case its own
 };
 
 }  // namespace berth

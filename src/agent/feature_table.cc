@@ -1,7 +1,6 @@
 #include "agent/feature_table.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "policy/class_policy.h"
 
@@ -11,55 +10,36 @@ namespace {
 constexpr size_t kMaxStates = 300'000;
 constexpr double kCoverage = 0.95;
 
-// MakePotentialScorer over a network potential, with the table in place of both memories.
-class TableScorer : public ClassScorer {
+// A network potential with the table in place of its memory.
+class TablePotential : public Potential {
  public:
-  TableScorer(std::shared_ptr<const NetworkWeights> weights, FeatureTable* table)
+  TablePotential(std::shared_ptr<const NetworkWeights> weights, FeatureTable* table)
       : weights_(std::move(weights)), table_(table), weights_id_(table->NewWeightsId()) {}
-
-  void Reset(const ClusterState& view, const ScoreContext& context) override {
-    context_ = context;
-    table_->Bind(view);
-  }
-
-  Scored Score(const Shape& shape, const NodeState& state, const ResolvedRequest& request) override {
-    const double before = Value(shape, state);
-    const auto score = [&](DevicePositions devices) {
-      return before - Value(shape, StateAfter(state, request, devices, context_.mem_grain_bytes, context_.key_fields));
-    };
-    if (request.gpu_count != 1) {
-      const DevicePositions devices = TightestDevices(state, request);
-      return {score(devices), devices, 0};
-    }
-    Scored best;
-    best.score = -std::numeric_limits<double>::infinity();
-    for (uint32_t i = 0; i < state.device_count; ++i) {
-      if (state.gpu_milli[i] < request.gpu_milli || (i > 0 && state.gpu_milli[i] == state.gpu_milli[i - 1])) continue;
-      const double s = score(1u << i);
-      if (s > best.score) best = {s, 1u << i, 0};
-    }
-    return best;
-  }
-
- private:
-  double Value(const Shape& shape, const NodeState& state) {
+  void Reset(const ClusterState& view, const ScoreContext&) override { table_->Bind(view); }
+  double Value(const Shape& shape, const NodeState& state) override {
     return table_->Value(table_->Find(shape, state), *weights_, weights_id_);
   }
+  bool is_memoised() const override { return false; }
 
+ private:
   const std::shared_ptr<const NetworkWeights> weights_;
   FeatureTable* const table_;
   const uint64_t weights_id_;
-  ScoreContext context_;
 };
 
 }  // namespace
 
 PodMix TypicalForModels(const PodMix& mix) { return TypicalPods(mix, kCoverage, false); }
 
+FeatureTable::FeatureTable(const PodMix& mix, const std::optional<std::vector<std::string>>& class_models)
+    : extractor_(TypicalForModels(mix), mix), terms_(TypicalForModels(mix), class_models.value_or(std::vector<std::string>())), has_terms_(class_models.has_value()) {}
+
 void FeatureTable::Bind(const ClusterState& view) {
   const auto shapes = view.shapes();
   const bool is_same = std::equal(shapes.begin(), shapes.end(), shapes_.begin(), shapes_.end());
-  if (is_same && !shapes_.empty() && features_.size() <= kMaxStates) return;
+  const ClusterRatios ratios = ClusterRatios::Of(view);
+  if (is_same && !shapes_.empty() && ratios == ratios_ && features_.size() <= kMaxStates) return;
+  ratios_ = ratios;
   shapes_.assign(shapes.begin(), shapes.end());
   index_.clear();
   features_.clear();
@@ -97,7 +77,7 @@ std::unique_ptr<FeatureTable> FeatureTablePool::Take() {
       return table;
     }
   }
-  return std::make_unique<FeatureTable>(typical_, class_models_);
+  return std::make_unique<FeatureTable>(mix_, class_models_);
 }
 
 void FeatureTablePool::Return(std::unique_ptr<FeatureTable> table) {
@@ -105,13 +85,15 @@ void FeatureTablePool::Return(std::unique_ptr<FeatureTable> table) {
   free_.push_back(std::move(table));
 }
 
-std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table) {
+std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table, const PodMix& mix, const std::optional<PricedOptions>& prices) {
   ClassPolicySpec spec;
   spec.info.name = "in-training";
   spec.info.kind = "model";
+  spec.info.is_adaptive = prices.has_value();
   spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [shared = std::make_shared<const NetworkWeights>(std::move(weights)), table] {
-    return std::make_unique<TableScorer>(shared, table);
+  spec.scorer = [shared = std::make_shared<const NetworkWeights>(std::move(weights)), table, mix, prices] {
+    auto potential = [shared, table](const PodMix&) -> std::unique_ptr<Potential> { return std::make_unique<TablePotential>(shared, table); };
+    return MakePotentialScorer(prices ? MakePricedPotential(potential, mix, *prices) : potential(mix));
   };
   return MakeClassPolicy(std::move(spec));
 }

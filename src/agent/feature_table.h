@@ -16,6 +16,7 @@
 #include "policy/potential/class_terms.h"
 #include "policy/potential/features.h"
 #include "policy/potential/network.h"
+#include "policy/potential/priced_potential.h"
 
 namespace berth {
 
@@ -25,13 +26,12 @@ PodMix TypicalForModels(const PodMix& mix);
 // Not thread-safe. What it answers never depends on what was asked before.
 class FeatureTable {
  public:
-  // `typical` as TypicalForModels gives it. With `class_models` the table keeps class terms too, of these models: weights that
+  // `mix`: all classes, as MixOf gives them. With `class_models` the table keeps class terms too, of these models: weights that
   // have classes can be asked about.
-  explicit FeatureTable(const PodMix& typical, const std::optional<std::vector<std::string>>& class_models = std::nullopt)
-      : extractor_(typical), terms_(typical, class_models.value_or(std::vector<std::string>())), has_terms_(class_models.has_value()) {}
+  explicit FeatureTable(const PodMix& mix, const std::optional<std::vector<std::string>>& class_models = std::nullopt);
 
-  // To be called before the first Find of an episode. Forgets everything if the cluster's shapes are others, or if the
-  // table has grown past 300,000 states; indices from before are then invalid.
+  // To be called before the first Find of an episode. Forgets everything if the cluster's shapes or ratios are others, or if
+  // the table has grown past 300,000 states; indices from before are then invalid.
   void Bind(const ClusterState& view);
   // Index of the state; valid until the next Bind. Cost: a hash look-up, features if it is new.
   uint32_t Find(const Shape& shape, const NodeState& state);
@@ -59,6 +59,7 @@ class FeatureTable {
   const bool has_terms_;
   std::vector<std::vector<float>> chunks_;
   std::vector<Shape> shapes_;
+  ClusterRatios ratios_;
   absl::flat_hash_map<NodeState, uint32_t> index_;
   std::deque<Features> features_;
   std::vector<Memo> memo_;
@@ -68,12 +69,14 @@ class FeatureTable {
 // One table a thread. Thread-safe.
 class FeatureTablePool {
  public:
-  explicit FeatureTablePool(PodMix typical, std::optional<std::vector<std::string>> class_models = std::nullopt) : typical_(std::move(typical)), class_models_(std::move(class_models)) {}
+  explicit FeatureTablePool(PodMix mix, std::optional<std::vector<std::string>> class_models = std::nullopt)
+      : mix_(std::move(mix)), class_models_(std::move(class_models)) {}
+  const PodMix& mix() const { return mix_; }
   std::unique_ptr<FeatureTable> Take();
   void Return(std::unique_ptr<FeatureTable> table);
 
  private:
-  const PodMix typical_;
+  const PodMix mix_;
   const std::optional<std::vector<std::string>> class_models_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<FeatureTable>> free_;
@@ -94,8 +97,9 @@ class FeatureTableLease {
 };
 
 // Decides as MakeModelPolicy(weights) does (a test compares them), but looks features up in `table`, which must outlive
-// the policy's deciders; for the thread that holds the table alone.
-std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table);
+// the policy's deciders; for the thread that holds the table alone. `mix`: of the table; `prices` none: a potential without.
+std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTable* table, const PodMix& mix = {},
+                                              const std::optional<PricedOptions>& prices = std::nullopt);
 
 }  // namespace berth
 

@@ -35,7 +35,7 @@ absl::StatusOr<Scores> Measure(const Workload& workload, const TrainingPlan& pla
   if (form == Form::kStatic) {
     scores.metric = "unallocated_percent_at_100", scores.unit = "GPU unallocated at 100 % arrived, %", scores.loads = {1.0};
     std::vector<PodRequest> pods;
-    const auto sequences = DrawFgdSequences(workload, seeds, 1.012, &pods);
+    const auto sequences = DrawFgdSequences(workload, seeds, 1.012, false, &pods);
     BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(workload.Nodes(), pods, sequences, policies, run));
     scores.values.assign(policies.size(), {{}});
     for (size_t i = 0; i < runs.size(); ++i) scores.values[i / seeds.size()][0].push_back(runs[i].unallocated_percent_at(100));
@@ -81,10 +81,12 @@ absl::StatusOr<Published> Publish(const Workload& workload, const TrainingPlan& 
   content.version = FreeVersion((std::filesystem::path(options.root) / options.name).string());
   content.weights = outcome.weights;
   content.mix = MixOf(workload);
+  content.prices = PricesOf(plan);
+  content.serves_any_mix = !plan.mixes.empty();
   BERTH_ASSIGN_OR_RETURN(const Workload small, ScaleNodes(workload, std::min<int64_t>(kMaxGoldenNodes, static_cast<int64_t>(workload.node_count()))));
   content.golden_nodes = small.Nodes();
 
-  BERTH_ASSIGN_OR_RETURN(const auto model, MakeModelPolicy(options.name, fmt::format("{}", content.version), content.weights, content.mix));
+  BERTH_ASSIGN_OR_RETURN(const auto model, MakeModelPolicy(options.name, fmt::format("{}", content.version), content.weights, content.mix, content.prices));
   PolicyContext context;
   context.mix = content.mix;
   PolicyList policies{model};

@@ -13,7 +13,10 @@ namespace berth {
 //   keep-empty   KeepEmptyWeights()
 //   departures   for GPU clusters whose pods depart: what evolution made of stranding on openb-like, 151 nodes, loads 0.9, 1.0
 //                and 1.1, in 80 generations of 14 on training seeds (20,001 to 20,080), rounded to two digits
-// Errors: INVALID_ARGUMENT another name.
+//   universal    for arrivals without departures on any mix, served with prices: 21 numbers that evolution found over four openb
+//                mixes (default, cpu250, gpuspec33, multigpu50), from the team's own experiments
+//   a path with a slash: the weights of a model directory
+// Errors: INVALID_ARGUMENT another name; those of ReadModelDir.
 absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name);
 
 }  // namespace berth

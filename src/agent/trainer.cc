@@ -42,8 +42,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(State, update, evolution, best_coordinates, b
 
 class TrainerImpl : public Trainer {
  public:
-  TrainerImpl(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options)
-      : workload_(workload), plan_(plan), options_(options) {}
+  TrainerImpl(std::span<const Workload> workloads, const TrainingPlan& plan, const TrainerOptions& options)
+      : workloads_(workloads), plan_(plan), options_(options) {}
 
   absl::Status Init() {
     BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
@@ -53,12 +53,15 @@ class TrainerImpl : public Trainer {
     arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
     arena.jobs = options_.jobs;
     arena.class_weights = plan_.class_generations > 0 && plan_.critic_updates + plan_.ppo_updates > 0;
-    BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workload_, arena));
-    space_.emplace(teacher_, arena_->typical_pods(), arena_->class_models());
-    validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads);
+    arena.mix_weights = plan_.mix_weights;
+    arena.prices = PricesOf(plan_);
+    BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workloads_, arena));
+    space_.emplace(teacher_, plan_.features, TypicalForModels(arena_->tables().mix()), arena_->class_models());
+    validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
+    if (plan_.protocol == "churn") BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
     fingerprint_ = ArithmeticFingerprint();
-    state_.evolution = SeparableCmaEs(std::vector<double>(kFeatureCount, 0), plan_.sigma, plan_.population).state();
-    state_.best_coordinates.assign(kFeatureCount, 0);
+    state_.evolution = SeparableCmaEs(std::vector<double>(space_->shared(), 0), plan_.sigma, plan_.population).state();
+    state_.best_coordinates.assign(space_->shared(), 0);
     if (!options_.resume_dir.empty()) BERTH_RETURN_IF_ERROR(Resume());
     BERTH_ASSIGN_OR_RETURN(log_, TrainingLog::Open(options_.run_dir));
     log_->Write("run", state_.update, {{"plan", PlanToJson(plan_)}, {"fingerprint", Json::parse(fingerprint_)}});
@@ -113,12 +116,12 @@ class TrainerImpl : public Trainer {
   }
 
  private:
-  std::vector<ArenaCase> GateCases() const { return CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads); }
+  std::vector<ArenaCase> GateCases() const { return CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads, arena_->mixes()); }
 
-  // Costs of CrossCases: one number a seed, the mean over the loads.
+  // Costs of CrossCases: one number a seed, the mean over loads and mixes.
   std::vector<double> BySeed(const std::vector<double>& costs) const {
     std::vector<double> means;
-    const size_t loads = plan_.loads.size();
+    const size_t loads = plan_.loads.size() * static_cast<size_t>(arena_->mixes());
     for (size_t i = 0; i < costs.size(); i += loads) {
       means.push_back(Mean({costs.begin() + static_cast<std::ptrdiff_t>(i), costs.begin() + static_cast<std::ptrdiff_t>(i + loads)}));
     }
@@ -179,7 +182,9 @@ class TrainerImpl : public Trainer {
     const uint64_t first = kTrainingSeeds + (plan_.seed - 1) * kSeedsApart + generation * static_cast<uint64_t>(plan_.seeds_per_generation);
     std::vector<ArenaCase> cases;   // every seed at one load: more arrivals are worth more than more loads of the same
     for (int i = 0; i < plan_.seeds_per_generation; ++i) {
-      cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[static_cast<size_t>(i) % plan_.loads.size()]});
+      for (int mix = 0; mix < arena_->mixes(); ++mix) {
+        cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[static_cast<size_t>(i) % plan_.loads.size()], mix});
+      }
     }
     BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, cases));
     std::vector<double> costs;
@@ -425,7 +430,7 @@ class TrainerImpl : public Trainer {
     return EnsureLearner();
   }
 
-  const Workload& workload_;
+  const std::span<const Workload> workloads_;
   const TrainingPlan plan_;
   const TrainerOptions options_;
   NetworkWeights teacher_;
@@ -443,9 +448,9 @@ class TrainerImpl : public Trainer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options) {
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::span<const Workload> workloads, const TrainingPlan& plan, const TrainerOptions& options) {
   BERTH_RETURN_IF_ERROR(ValidatePlan(plan));
-  auto trainer = std::make_unique<TrainerImpl>(workload, plan, options);
+  auto trainer = std::make_unique<TrainerImpl>(workloads, plan, options);
   BERTH_RETURN_IF_ERROR(trainer->Init());
   return trainer;
 }

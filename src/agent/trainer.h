@@ -7,6 +7,7 @@
 #define BERTH_AGENT_TRAINER_H_
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -47,8 +48,8 @@ struct Outcome {
 // Not thread-safe. Errors: as the environment; INVALID_ARGUMENT a resumed checkpoint of another plan; INTERNAL LibTorch.
 class Trainer {
  public:
-  // `workload` = the plan's, scaled; must outlive the trainer.
-  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Workload& workload, const TrainingPlan& plan, const TrainerOptions& options);
+  // `workloads` = the plan's and its mixes, scaled; must outlive the trainer.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::span<const Workload> workloads, const TrainingPlan& plan, const TrainerOptions& options);
   virtual ~Trainer() = default;
   // Runs updates up to the end (or options.steps), writing checkpoints. After an error the last checkpoint is whole.
   virtual absl::Status Run() = 0;

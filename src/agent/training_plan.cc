@@ -11,7 +11,8 @@
 
 namespace berth {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, seed, form, node_count, teacher, loads, warmup_hours,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, mixes, mix_weights, price_beta, typed_safety,
+                                                multi_safety, seed, form, node_count, teacher, features, loads, warmup_hours,
                                                 window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
@@ -27,6 +28,7 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     if (parsed == Form::kStatic) return InvalidField("form", form, "loss, queue for the churn protocol");
     plan.node_count = 0;
     plan.teacher = "departures";
+    plan.features = 32;
     plan.loads = {0.9, 1.0, 1.1};
     plan.warmup_hours = 3;
     plan.generations = 50;
@@ -37,7 +39,7 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.ppo_updates = 0;
     plan.validate_every = 5;
     plan.validation_seeds = 4;
-    plan.gate_seeds = 8;
+    plan.gate_seeds = 12;
     plan.test_seeds = 8;
     return plan;
   }
@@ -53,6 +55,15 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.ppo_updates = 10;
   }
   return plan;
+}
+
+std::optional<PricedOptions> PricesOf(const TrainingPlan& plan) {
+  if (plan.price_beta <= 0) return std::nullopt;
+  PricedOptions options;
+  options.beta = plan.price_beta;
+  options.prices.typed_safety = plan.typed_safety;
+  options.prices.multi_safety = plan.multi_safety;
+  return options;
 }
 
 absl::Status ValidatePlan(const TrainingPlan& p) {
@@ -72,7 +83,11 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   if (p.loads.empty() || p.loads.size() > 16) return InvalidField("loads", fmt::format("{} numbers", p.loads.size()), "1 to 16 numbers");
   for (double load : p.loads) BERTH_RETURN_IF_ERROR(check("loads", load, 1e-3, 10));
   for (const auto& [field, value, low, high] : std::initializer_list<std::tuple<const char*, double, double, double>>{
+           {"price_beta", p.price_beta, 0, 1000},
+           {"typed_safety", p.typed_safety, 0.1, 100},
+           {"multi_safety", p.multi_safety, 0.1, 100},
            {"node_count", static_cast<double>(p.node_count), 0, 1e6},
+           {"features", p.features, 0, kFeatureCount},
            {"warmup_hours", p.warmup_hours, 0, 1e4},
            {"window_hours", p.window_hours, 0.01, 1e4},
            {"generations", p.generations, 0, 1e5},
@@ -106,6 +121,15 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
            {"test_seeds", p.test_seeds, 2, 1000}}) {
     BERTH_RETURN_IF_ERROR(check(field, value, low, high));
   }
+  if (p.mixes.size() > 63) return InvalidField("mixes", fmt::format("{} workloads", p.mixes.size()), "at most 63");
+  if (!p.mix_weights.empty() && p.mix_weights.size() != p.mixes.size() + 1) {
+    return InvalidField("mix_weights", fmt::format("{} numbers", p.mix_weights.size()), fmt::format("none, or {}: one for the workload and one for each of the mixes", p.mixes.size() + 1));
+  }
+  for (double weight : p.mix_weights) BERTH_RETURN_IF_ERROR(check("mix_weights", weight, 0, 1e6));
+  if (p.price_beta > 0 && p.form != "static") return InvalidField("price_beta", fmt::format("{}", p.price_beta), "0 in forms with departures");
+  if ((p.price_beta > 0 || !p.mixes.empty()) && (p.ppo_updates > 0 || p.critic_updates > 0)) {
+    return InvalidField("ppo_updates, critic_updates", fmt::format("{}, {}", p.ppo_updates, p.critic_updates), "0 with prices or several mixes: PPO plays on one workload, without prices");
+  }
   return absl::OkStatus();
 }
 
@@ -114,18 +138,26 @@ std::span<const std::string> ChurnRules() {
   return rules;
 }
 
-absl::StatusOr<Workload> PlannedWorkload(const TrainingPlan& plan) {
+absl::StatusOr<std::vector<Workload>> PlannedWorkloads(const TrainingPlan& plan) {
+  std::vector<Workload> workloads;
   if (plan.protocol == "churn") {
     OpenbChurnOptions options;
     if (plan.sample_nodes != "all") {
       BERTH_ASSIGN_OR_RETURN(options.sample_nodes, ParseInteger("sample_nodes", plan.sample_nodes, 1, 1'000'000));
     }
     BERTH_ASSIGN_OR_RETURN(options.lives, ParseChurnLives(plan.lives));
-    return OpenbChurnWorkload(plan.nodes, plan.pods, options);
+    BERTH_ASSIGN_OR_RETURN(workloads.emplace_back(), OpenbChurnWorkload(plan.nodes, plan.pods, options));
+    return workloads;
   }
-  BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(plan.workload));
-  if (plan.node_count == 0) return workload;
-  return ScaleNodes(workload, plan.node_count);
+  BERTH_ASSIGN_OR_RETURN(workloads.emplace_back(), LoadWorkloadByNameOrFile(plan.workload));
+  for (const std::string& mix : plan.mixes) {
+    BERTH_ASSIGN_OR_RETURN(workloads.emplace_back(), LoadWorkloadByNameOrFile(mix));
+  }
+  if (plan.node_count == 0) return workloads;
+  for (Workload& w : workloads) {
+    BERTH_ASSIGN_OR_RETURN(w, ScaleNodes(w, plan.node_count));
+  }
+  return workloads;
 }
 
 nlohmann::json PlanToJson(const TrainingPlan& plan) { return plan; }

@@ -3,6 +3,7 @@
 #define BERTH_AGENT_TRAINING_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "policy/potential/priced_potential.h"
 #include "workload/workload.h"
 
 namespace berth {
@@ -22,10 +24,15 @@ struct TrainingPlan {
   std::string nodes, pods;                   // churn: openb CSV files
   std::string sample_nodes = "151";          // churn: this many of the nodes, or all
   std::string lives = "exponential";         // churn: exponential or trace
+  std::vector<std::string> mixes;            // more of them that the same weights must serve
+  std::vector<double> mix_weights;           // of the relative cost on each, the workload first; empty: 1
+  double price_beta = 0;                     // > 0: a potential with prices (priced_potential.h), in the static form
+  double typed_safety = 2.5, multi_safety = 2;
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static
   int64_t node_count = 151;                  // the workload is scaled to this many; 0 = as it is (churn: always as it is)
   std::string teacher = "stranding";         // where evolution starts; see teachers.h
+  int features = 0;                          // evolution moves the weights of the first so many; 0 = all
   std::vector<double> loads{0.9, 1.0};       // of the forms with departures
   double warmup_hours = 4, window_hours = 10;
 
@@ -60,17 +67,20 @@ struct TrainingPlan {
   int total_updates() const { return generations + critic_updates + ppo_updates; }
 };
 
+// None where price_beta is 0.
+std::optional<PricedOptions> PricesOf(const TrainingPlan& plan);
+
 // What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation. What differs
-// by protocol: churn starts from departures, evolves terms of single classes too, leaves the network out, and ships nothing that does not
-// beat every one of ChurnRules().
+// by protocol: churn starts from departures, evolves terms of single classes too, leaves the network out, and ships nothing
+// that does not beat every one of ChurnRules().
 // Errors: INVALID_ARGUMENT an unknown form or protocol.
 absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol = "workload");
 
 // The rules that a policy for the churn protocol has to beat.
 std::span<const std::string> ChurnRules();
 
-// The workload that the plan names, scaled. Errors: as the readers and ScaleNodes.
-absl::StatusOr<Workload> PlannedWorkload(const TrainingPlan& plan);
+// The workload that the plan names, scaled, and `plan.mixes` behind it. Errors: as the readers and ScaleNodes.
+absl::StatusOr<std::vector<Workload>> PlannedWorkloads(const TrainingPlan& plan);
 
 // Errors: INVALID_ARGUMENT naming field, value and range.
 absl::Status ValidatePlan(const TrainingPlan& plan);

@@ -22,24 +22,29 @@ size_t IndexOf(std::string_view feature) {
 
 }  // namespace
 
-WeightSpace::WeightSpace(NetworkWeights start, const PodMix& typical, std::vector<std::string> class_models)
-    : start_(std::move(start)), class_models_(std::move(class_models)), scales_(kFeatureCount, kFeatureScale) {
+WeightSpace::WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models)
+    : start_(std::move(start)), features_(features > 0 ? static_cast<size_t>(features) : kFeatureCount), class_models_(std::move(class_models)), scales_(kFeatureCount, kFeatureScale) {
   scales_[IndexOf("dead")] = kDeadScale;
   std::map<std::pair<int, std::vector<std::string>>, size_t> groups;
   for (const MixClass& c : typical) {
     group_of_.push_back(groups.try_emplace({PodKindIndex(c.request), c.request.gpu_models}, groups.size()).first->second);
   }
   groups_ = groups.size();
+  if (start_.class_models != class_models_ || start_.classes.size() != ClassTerms::Count(typical.size(), class_models_.size())) {
+    start_.classes.clear();
+    start_.class_models.clear();
+  }
 }
 
 NetworkWeights WeightSpace::At(const std::vector<double>& x) const {
   NetworkWeights weights = start_;
-  for (size_t i = 0; i < kFeatureCount; ++i) weights.linear[i] += static_cast<float>(scales_[i] * x[i]);
+  for (size_t i = 0; i < features_; ++i) weights.linear[i] += static_cast<float>(scales_[i] * x[i]);
   if (x.size() != all()) return weights;
   const auto fragment = static_cast<double>(weights.linear[IndexOf("fragment")]);
-  const double* const fragments = &x[kFeatureCount];
+  const double* const fragments = &x[features_];
   const double* const hosted = fragments + groups_;
   const double* const models = hosted + groups_;
+  weights.classes.clear();
   weights.class_models = class_models_;
   for (size_t group : group_of_) {
     const double exponent = std::clamp(kFragmentExponent * fragments[group], -kMostExponent, kMostExponent);
@@ -47,6 +52,7 @@ NetworkWeights WeightSpace::At(const std::vector<double>& x) const {
   }
   for (size_t group : group_of_) weights.classes.push_back(static_cast<float>(kHostedScale * hosted[group]));
   for (size_t i = 0; i < 3 * class_models_.size(); ++i) weights.classes.push_back(static_cast<float>(kModelScale * models[i]));
+  for (size_t i = 0; i < start_.classes.size(); ++i) weights.classes[i] += start_.classes[i];
   return weights;
 }
 

@@ -15,16 +15,18 @@ namespace berth {
 // coordinates: a typed list has hundreds of classes, and evolution has minutes.
 class WeightSpace {
  public:
-  // `start` has no class terms. `typical` pods and `class_models` as the arena's.
-  WeightSpace(NetworkWeights start, const PodMix& typical, std::vector<std::string> class_models);
-  size_t shared() const { return kFeatureCount; }
-  size_t all() const { return kFeatureCount + 2 * groups_ + 3 * class_models_.size(); }
+  // The weights of `start`'s first `features` features move (0 = of all), and its class terms where they are of the same pods and models. `typical` pods and `class_models` as
+  // the arena's.
+  WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models);
+  size_t shared() const { return features_; }
+  size_t all() const { return features_ + 2 * groups_ + 3 * class_models_.size(); }
   // x: shared() or all() coordinates; with shared() alone the weights have no class terms. A class's fragment weighs e^x
   // times the shared one, so that no class ever counts with the wrong sign; everything else is linear.
   NetworkWeights At(const std::vector<double>& x) const;
 
  private:
-  const NetworkWeights start_;
+  NetworkWeights start_;
+  const size_t features_;
   const std::vector<std::string> class_models_;
   std::vector<double> scales_;
   std::vector<size_t> group_of_;   // of each typical pod

@@ -57,7 +57,10 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
     BERTH_ASSIGN_OR_RETURN(TableFile file, LoadTableFile(model_dir));
     return MakeTablePolicy(std::move(file.tables));
   }
-  if (!model_dir.empty()) return LoadModelDir(model_dir);
+  if (!model_dir.empty()) {
+    const PodMix mix = MixOf(workload);
+    return LoadModelDir(model_dir, &mix);
+  }
   return MakePolicy(name, ContextOf(workload));
 }
 

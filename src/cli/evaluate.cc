@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "cli/compose.h"
 #include "cli/evaluate_azure.h"
+#include "cli/evaluate_bound.h"
 #include "cli/evaluate_churn.h"
 #include "cli/verbs.h"
 #include "evaluate/evaluate.h"
@@ -33,6 +34,7 @@ struct Flags {
   double warmup_hours = -1, window_hours = -1;   // below 0: the protocol's
   int jobs = 0;
   std::string out;
+  bool has_bound = false;
   bool json = false;
   bool is_quiet = false;
 };
@@ -133,12 +135,16 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
       BERTH_ASSIGN_OR_RETURN(mix, ScaleNodes(mix, flags.node_count));
     }
     nodes = mix.Nodes();
-    sequences = DrawFgdSequences(mix, seeds, 1.3, &requests);
+    sequences = DrawFgdSequences(mix, seeds, 1.3, false, &requests);
   } else {
     return absl::InvalidArgumentError("the fgd protocol needs --nodes, --pods, --arrival and --noderank together, or none of them and --workload");
   }
   const auto names = flags.policies.empty() && flags.models.empty() ? DefaultPolicies(true) : SplitList(flags.policies);
   BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, mix));
+  FgdBounds bounds;
+  if (flags.has_bound) {
+    BERTH_ASSIGN_OR_RETURN(bounds, ComputeFgdBounds(nodes, requests, sequences, mix, {flags.jobs, flags.is_quiet}));
+  }
   BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(nodes, requests, sequences, policies, {flags.jobs, flags.is_quiet}));
 
   nlohmann::json json{{"runs", nlohmann::json::array()}};
@@ -178,9 +184,10 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
   }
   report.tables.push_back(table);
   report.plots.push_back(plot);
+  if (flags.has_bound) AddFgdBounds(bounds, policies, runs, &json, &report);
   BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
   if (flags.json) fmt::print("{}\n", json.dump());
-  else fmt::print("{}", TextTable(table));
+  else fmt::print("{}{}", TextTable(table), flags.has_bound ? "\n" + TextTable(report.tables.back()) : "");
   return absl::OkStatus();
 }
 
@@ -216,6 +223,10 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   const bool has_gpus = HasGpus(workload);
   const auto names = flags.policies.empty() && flags.models.empty() ? DefaultPolicies(has_gpus) : SplitList(flags.policies);
   BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, workload));
+  std::vector<ChurnBound> bounds;
+  if (flags.has_bound) {
+    BERTH_ASSIGN_OR_RETURN(bounds, ComputeChurnBounds(workload, churn));
+  }
   BERTH_ASSIGN_OR_RETURN(const auto runs, RunChurn(workload, churn, policies, {flags.jobs, flags.is_quiet}));
 
   // What the paired differences are taken of.
@@ -289,9 +300,10 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   report.tables = {table, paired};
   report.plots.push_back(plot);
   if (churn.env.form == Form::kQueue) AddWaits(workload, runs, seeds.size(), &report);
+  if (flags.has_bound) AddChurnBounds(bounds, policies, runs, metric.value, &json, &report);
   BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
   if (flags.json) fmt::print("{}\n", json.dump());
-  else fmt::print("{}\n{}", TextTable(table), TextTable(paired));
+  else fmt::print("{}\n{}{}", TextTable(table), TextTable(paired), flags.has_bound ? "\n" + TextTable(report.tables.back()) : "");
   return absl::OkStatus();
 }
 
@@ -320,7 +332,7 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   verb->footer(
       "Examples:\n"
       "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty\n"
-      "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
+      "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --bound --json\n"
       "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --sample-nodes 151 --load 0.9,1.0,1.1 --seeds 101-108 --model DIR --json\n"
       "  berth evaluate --protocol azure --dev v1.dev.txt --test v1.test.txt --host 64/192 --replicas 6 --policies best-fit,fgd,index\n"
       "  berth evaluate --workload vm-like --policies best-fit,index --out report/");
@@ -348,6 +360,7 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   verb->add_option("--model", flags->models, "model directory; may be given more than once");
   verb->add_option("--jobs", flags->jobs, "threads (0 = one a core)")->check(CLI::Range(0, 1024));
   verb->add_option("--out", flags->out, "directory for report.html, results.json and the effective configuration");
+  verb->add_flag("--bound", flags->has_bound, "also the least loss that any policy can have, and the share of the avoidable loss that each removes");
   verb->add_flag("--json", flags->json, "print JSON");
   verb->add_flag("--quiet", flags->is_quiet, "no progress");
   verb->set_config("--config", "", "read flags from a file");

@@ -2,7 +2,9 @@
 //
 // A Policy is an immutable description. It makes Deciders, which do the work: Decide is a pure function of (view, pod, seed).
 // A Decider keeps caches and scratch memory, never anything that changes an answer: a fresh one answers as a warm one does
-// (the conformance kit in tests/conformance checks that). What is evaluated offline is what is served: the same Decider.
+// (the conformance kit in tests/conformance checks that). The exception says so (PolicyInfo::is_adaptive): it keeps prices, or a
+// mix, that follow what it was asked before; equal streams of questions give equal answers. What is evaluated offline is what is
+// served: the same Decider.
 #ifndef BERTH_CLUSTER_POLICY_H_
 #define BERTH_CLUSTER_POLICY_H_
 
@@ -28,6 +30,7 @@ struct PolicyInfo {
   std::string source;    // where it comes from
   std::string tie_rule;  // which of the best nodes wins
   KeyFields key_fields;  // what the cluster must key its classes by
+  bool is_adaptive = false;   // answers also depend on what was asked before, in its order
 };
 
 // No node is a decision too, with the counts that say why.
@@ -47,6 +50,7 @@ struct Decision {
 
 struct DecideOptions {
   bool count_nodes = false;       // fill feasible_nodes and refused; costs O(classes), O(nodes) with selectors or taints
+  bool is_retry = false;          // the pod was asked about before; it does not count as an arrival
 };
 
 // One line of an explanation.
@@ -83,6 +87,8 @@ class Decider {
   virtual ~Decider() = default;
   // Requires that `view` keys by the policy's key_fields. No allocation once warm; never fails.
   virtual Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) = 0;
+  // A pod arrived that fits nowhere, so that the caller need not ask. For policies that learn what arrives.
+  virtual void Miss(const ClusterState& view, const Pod& pod) { (void)view, (void)pod; }
   // Weighs nodes that the caller named, for orchestrators that choose the candidates themselves. Looked at is what the
   // nodes have free, exactly, and the policy's own refusals: labels, taints and cordons are what the caller chose by.
   // Requires present nodes; `weighed` is overwritten. Cost: O(nodes asked) beside what Decide costs.

@@ -400,6 +400,7 @@ bool Env::TakeArrival() {
   }
   FetchArrival();
   if (FitsSomewhere(current_class_)) return true;
+  if (miss_listener_ != nullptr) miss_listener_->Miss(cluster_, pods_[current_class_]);
   if (options_.form == Form::kQueue) {
     Wait(current_class_, {current_arrived_us_, current_life_us_, ++sequence_, current_is_counted_}, false);
   } else {
@@ -503,11 +504,18 @@ absl::StatusOr<StepResult> Env::StepDecision(const Decision& decision) {
 
 absl::Status RunEpisode(Env& env, Decider& decider, uint64_t seed) {
   const DecideOptions options;
+  env.set_miss_listener(&decider);
   StepResult result = env.Reset(seed);
   while (!result.is_done()) {
     const Decision decision = decider.Decide(env.view(), env.pod(), env.decision_seed(), options);
-    BERTH_ASSIGN_OR_RETURN(result, env.StepDecision(decision));
+    const auto stepped = env.StepDecision(decision);
+    if (!stepped.ok()) {
+      env.set_miss_listener(nullptr);
+      return stepped.status();
+    }
+    result = *stepped;
   }
+  env.set_miss_listener(nullptr);
   return absl::OkStatus();
 }
 

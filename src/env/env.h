@@ -122,6 +122,8 @@ class Env {
   // --- the current epoch (requires a running episode) ------------------------------------------------------------
   const ClusterState& view() const { return cluster_; }
   const Pod& pod() const { return pods_[current_class_]; }
+  // Is told of pods that arrive and fit nowhere; null: nobody. Outlives the episode.
+  void set_miss_listener(Decider* decider) { miss_listener_ = decider; }
   uint32_t pod_class() const { return current_class_; }
   int64_t now_us() const { return now_us_; }
   uint64_t decision_seed() const;        // for Decider::Decide; differs from epoch to epoch
@@ -211,6 +213,7 @@ class Env {
   std::vector<Event> events_;            // min-heap
   std::vector<Running> running_;
   std::vector<uint32_t> free_running_;
+  Decider* miss_listener_ = nullptr;
   std::vector<std::deque<Waiting>> waiting_;   // by pod class
   int64_t waiting_pods_ = 0;
   double waiting_demand_ = 0;

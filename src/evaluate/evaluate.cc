@@ -140,7 +140,7 @@ absl::StatusOr<std::vector<FgdRun>> RunFgdProtocol(const std::vector<Node>& node
   return runs;
 }
 
-std::vector<FgdSequence> DrawFgdSequences(const Workload& workload, const std::vector<uint64_t>& seeds, double until,
+std::vector<FgdSequence> DrawFgdSequences(const Workload& workload, const std::vector<uint64_t>& seeds, double until, bool is_exact,
                                           std::vector<PodRequest>* pods) {
   constexpr uint64_t kOrderStream = 201, kRankStream = 202;
   constexpr size_t kMostPods = 10'000'000;
@@ -158,8 +158,18 @@ std::vector<FgdSequence> DrawFgdSequences(const Workload& workload, const std::v
     FgdSequence sequence;
     sequence.seed = seed;
     Rng order = Rng::Stream(seed, kOrderStream);
+    if (is_exact && gpus > 0) {
+      // The i-th of n pods stands at (i + 1/2)/n of the shares.
+      const auto n = static_cast<size_t>(std::min(std::ceil(until * capacity / (gpus / sum)), static_cast<double>(kMostPods)));
+      size_t c = 0;
+      for (size_t i = 0; i < n; ++i) {
+        while (c + 1 < cumulative.size() && cumulative[c] * static_cast<double>(n) <= (static_cast<double>(i) + 0.5) * sum) ++c;
+        sequence.pods.push_back(static_cast<uint32_t>(c));
+      }
+      order.Shuffle(sequence.pods);
+    }
     double arrived = 0;
-    while (gpus > 0 && arrived < until * capacity && sequence.pods.size() < kMostPods) {
+    while (!is_exact && gpus > 0 && arrived < until * capacity && sequence.pods.size() < kMostPods) {
       const auto it = std::upper_bound(cumulative.begin(), cumulative.end(), order.Uniform() * sum);
       const auto c = static_cast<uint32_t>(std::min<std::ptrdiff_t>(it - cumulative.begin(), std::ssize(cumulative) - 1));
       sequence.pods.push_back(c);

@@ -56,8 +56,9 @@ absl::StatusOr<std::vector<FgdRun>> RunFgdProtocol(const std::vector<Node>& node
                                                    const RunOptions& options);
 
 // Sequences of our own making for a workload: pods drawn by share until `until` x GPU capacity has arrived, random ranks.
-// For training and where no published order is at hand; `pods` receives one request a class.
-std::vector<FgdSequence> DrawFgdSequences(const Workload& workload, const std::vector<uint64_t>& seeds, double until,
+// For training and where no published order is at hand; `pods` receives one request a class. `is_exact`: every class comes as
+// often as its share says, in random order, instead of as often as chance has it.
+std::vector<FgdSequence> DrawFgdSequences(const Workload& workload, const std::vector<uint64_t>& seeds, double until, bool is_exact,
                                           std::vector<PodRequest>* pods);
 
 // --- With departures -----------------------------------------------------------------------------------------------------

@@ -120,8 +120,8 @@ absl::StatusOr<std::string> DrawSvg(const Plot& plot) {
       script += '\n';
     }
     script += "EOD\n";
-    commands += fmt::format("{}$s{} using 1:2 with {} lw 2 lc {} title {}", commands.empty() ? "plot " : ", ", s,
-                            has_bars ? "linespoints" : "lines", s + 1, Literal(series.name));
+    commands += fmt::format("{}$s{} using 1:2 with {} lw 2 lc {}{} title {}", commands.empty() ? "plot " : ", ", s,
+                            has_bars ? "linespoints" : "lines", s + 1, series.is_dashed ? " dt 2" : "", Literal(series.name));
     if (has_bars) commands += fmt::format(", $s{} using 1:2:3:4 with yerrorbars lw 1 lc {} notitle", s, s + 1);
   }
   if (commands.empty()) return absl::InvalidArgumentError("a plot without series");

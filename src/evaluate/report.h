@@ -14,6 +14,7 @@ namespace berth {
 struct Series {
   std::string name;
   std::vector<double> x, y, low, high;
+  bool is_dashed = false;
 };
 
 struct Plot {

@@ -21,6 +21,7 @@ struct Row {
   std::vector<uint64_t> uids;         // of the state that `memo` belongs to; 0 = never scored
   std::vector<double> memo;
   ClassSync sync;
+  uint64_t version = 0;               // of the scorer, for `memo`
 };
 
 class ClassDecider : public Decider {
@@ -29,7 +30,7 @@ class ClassDecider : public Decider {
       : spec_(std::move(spec)), scorer_(spec_->scorer()), tie_scorer_(spec_->tie_scorer ? spec_->tie_scorer() : nullptr) {}
 
   Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) override {
-    const Query query = Prepare(view, pod);
+    const Query query = Prepare(view, pod, !options.is_retry);
     Decision decision;
     decision.generation = view.generation();
     const double best = query.is_plain ? query.row->scores.Best() : BestAllowed(query);
@@ -38,10 +39,16 @@ class ClassDecider : public Decider {
     return decision;
   }
 
+  void Miss(const ClusterState& view, const Pod& pod) override {
+    if (!spec_->info.is_adaptive) return;
+    Refresh(view);
+    version_ = scorer_->Observe(view, pod, view.Resolve(pod.request), true);
+  }
+
   Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max_candidates) override {
     Explanation explanation;
-    explanation.decision = Decide(view, pod, seed, {.count_nodes = true});
-    const Query query = Prepare(view, pod);
+    explanation.decision = Decide(view, pod, seed, {.count_nodes = true, .is_retry = true});
+    const Query query = Prepare(view, pod, false);
     std::vector<std::pair<double, ClassId>> order;
     for (const auto& occupied : view.occupied()) {
       const double score = query.row->scores[occupied.id.value];
@@ -67,7 +74,7 @@ class ClassDecider : public Decider {
   }
 
   void Weigh(const ClusterState& view, const Pod& pod, uint64_t seed, std::span<const NodeId> nodes, Weighed* weighed) override {
-    const Query query = PrepareWithoutMask(view, pod);
+    const Query query = PrepareWithoutMask(view, pod, true);
     weighed->verdicts.resize(nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) {
       const ClassId id = view.view(nodes[i]).class_id;
@@ -97,16 +104,19 @@ class ClassDecider : public Decider {
     Row* row = nullptr;
   };
 
-  Query Prepare(const ClusterState& view, const Pod& pod) {
-    Query query = PrepareWithoutMask(view, pod);
+  Query Prepare(const ClusterState& view, const Pod& pod, bool is_arrival) {
+    Query query = PrepareWithoutMask(view, pod, is_arrival);
     query.mask = masks_.Get(view, pod);
     query.is_plain = query.is_plain && query.mask == nullptr;
     return query;
   }
 
-  Query PrepareWithoutMask(const ClusterState& view, const Pod& pod) {
+  Query PrepareWithoutMask(const ClusterState& view, const Pod& pod, bool is_arrival) {
     Refresh(view);
     Query query{view, pod, view.Resolve(pod.request)};
+    // An orchestrator asks about one pod more than once.
+    version_ = scorer_->Observe(view, pod, query.request, is_arrival && (pod.id.empty() || pod.id != last_pod_));
+    if (is_arrival && !pod.id.empty()) last_pod_ = pod.id;
     query.is_plain = query.request.mem_floor_bytes == query.request.mem_bytes;
     if (rows_.size() >= kMaxRows) rows_.clear();
     query.row = &rows_[query.request];
@@ -137,6 +147,11 @@ class ClassDecider : public Decider {
       row.uids.resize(2 * slots);
       row.memo.resize(2 * slots);
       row.scores.Resize(2 * slots);
+    }
+    if (row.version != version_) {
+      std::fill(row.uids.begin(), row.uids.end(), 0);
+      row.sync = ClassSync();
+      row.version = version_;
     }
     if (row.sync.CatchUp(view, [&](uint32_t slot) { Update(query, slot); })) {
       for (size_t slot = slots; slot < row.scores.size(); ++slot) {   // left by a cluster with more slots
@@ -372,6 +387,8 @@ class ClassDecider : public Decider {
   const std::unique_ptr<ClassScorer> tie_scorer_;
   bool is_ready_ = false;
   uint64_t naming_version_ = 0;
+  uint64_t version_ = 0;   // of the scorer
+  std::string last_pod_;
   ScoreContext context_;
   absl::flat_hash_map<ResolvedRequest, Row> rows_;
   NodeMaskCache masks_;

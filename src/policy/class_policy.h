@@ -31,12 +31,17 @@ struct ScoreContext {
   bool has_gpus = false;         // the cluster has GPUs
 };
 
-// Made per Decider; may memoise. A score must depend on nothing but its arguments.
+// Made per Decider; may memoise. A score must depend on nothing but its arguments and the version that Observe returned.
 class ClassScorer {
  public:
   virtual ~ClassScorer() = default;
   // Called before the first Score and whenever shapes, models or the context changed: everything remembered is stale.
   virtual void Reset(const ClusterState& view, const ScoreContext& context) { (void)view, (void)context; }
+  // Before every decision, after Reset. Scores from before another number came out are stale; 0 for ever where nothing changes.
+  virtual uint64_t Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) {
+    (void)view, (void)pod, (void)request, (void)is_arrival;
+    return 0;
+  }
   // Requires that the pod fits.
   virtual Scored Score(const Shape& shape, const NodeState& state, const ResolvedRequest& request) = 0;
 };

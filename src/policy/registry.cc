@@ -6,6 +6,7 @@
 #include "fmt/format.h"
 #include "policy/node_policy.h"
 #include "policy/potential/potential.h"
+#include "policy/potential/priced_potential.h"
 #include "policy/rules/scorers.h"
 
 namespace berth {
@@ -100,6 +101,13 @@ const std::vector<Entry>& Entries() {
                               return MakePotentialScorer(MakeStrandingPotential(mix));
                             };
                           }));
+    list->push_back(Mixed("stranding-priced", "potential", "stranding, minus 10 x what the free devices are worth at the prices of a linear program over the mix, solved again as the cluster fills",
+                          "hand potential with device prices; see docs/policies.md", TieRule::kLeastFreeMemory,
+                          [](const PolicyContext& c) -> ClassScorerFactory {
+                            const PotentialFactory stranding = [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix, kTypicalCoverage, false)); };
+                            return [stranding, mix = c.mix] { return MakePotentialScorer(MakePricedPotential(stranding, mix, PricedOptions())); };
+                          }));
+    list->back().info.is_adaptive = true;
     return list;
   }();
   return *entries;

@@ -20,7 +20,7 @@ class SmallCluster : public ::testing::Test {
     o.warmup_us = kHourUs;
     o.window_us = 2 * kHourUs;
     o.jobs = jobs;
-    return *Arena::Create(workload, o);
+    return *Arena::Create({&workload, 1}, o);
   }
   static RolloutOptions Small() {
     RolloutOptions o;
@@ -90,7 +90,7 @@ TEST_F(SmallCluster, TheTablePolicyDecidesAsTheModelThatIsServed) {
   const PodMix mix = MixOf(arena->workload());
   const auto served = MakeModelPolicy("m", "1", w, mix);
   ASSERT_TRUE(served.ok());
-  FeatureTable table(TypicalForModels(mix));
+  FeatureTable table(mix);
   const auto trained = MakeTablePolicy(w, &table);
   auto env = *Env::Create(arena->workload(), arena->EnvOptionsFor(1.0));
   const auto a = (*served)->NewDecider(), b = trained->NewDecider();
@@ -105,6 +105,54 @@ TEST_F(SmallCluster, TheTablePolicyDecidesAsTheModelThatIsServed) {
     result = *env->StepDecision(x);
   }
   EXPECT_GT(decisions, 200);
+}
+
+// The same with prices, which follow what was asked: two deciders that see the same stream stay equal.
+TEST_F(SmallCluster, PricedPotentialsInTrainingDecideAsTheyAreServed) {
+  const auto arena = NewArena(1, Form::kStatic);
+  const PodMix mix = MixOf(arena->workload());
+  PricedOptions prices;
+  prices.period = 0.05;
+  const auto served = MakeModelPolicy("m", "1", StrandingWeights(), mix, prices);
+  ASSERT_TRUE(served.ok());
+  FeatureTable table(mix);
+  const auto trained = MakeTablePolicy(StrandingWeights(), &table, mix, prices);
+  auto env = *Env::Create(arena->workload(), arena->EnvOptionsFor(1.0));
+  const auto a = (*served)->NewDecider(), b = trained->NewDecider();
+  const auto without = MakeTablePolicy(StrandingWeights(), &table)->NewDecider();
+  StepResult result = env->Reset(11);
+  int decisions = 0, differ = 0;
+  for (; !result.is_done() && decisions < 1000; ++decisions) {
+    const Decision x = a->Decide(env->view(), env->pod(), env->decision_seed(), {});
+    const Decision y = b->Decide(env->view(), env->pod(), env->decision_seed(), {});
+    ASSERT_EQ(x.node, y.node);
+    ASSERT_EQ(x.devices, y.devices);
+    ASSERT_EQ(x.score, y.score);
+    differ += without->Decide(env->view(), env->pod(), env->decision_seed(), {}).node != x.node;
+    result = *env->StepDecision(x);
+  }
+  EXPECT_GT(decisions, 100);
+  EXPECT_GT(differ, 0) << "prices must matter";
+}
+
+TEST_F(SmallCluster, ManyWorkloadsAreCrossedAndWeighed) {
+  static const std::array<Workload, 2> workloads = {*ScaleNodes(*BuiltinWorkload("openb-like"), 16), *ScaleNodes(*BuiltinWorkload("openb-like"), 24)};
+  ArenaOptions o;
+  o.form = Form::kStatic;
+  o.jobs = 2;
+  o.mix_weights = {1, 3};
+  const auto arena = *Arena::Create(workloads, o);
+  const auto cases = CrossCases(5, 2, {1.0}, arena->mixes());
+  ASSERT_EQ(cases.size(), 4u);
+  EXPECT_EQ(cases[1].mix, 1);
+  const std::vector<NetworkWeights> weights{StrandingWeights()};
+  const auto costs = *arena->Costs(weights, cases);
+  const auto relative = *arena->RelativeCosts(weights, cases);
+  const auto best = *arena->BestRule(cases);
+  for (size_t c = 0; c < cases.size(); ++c) {
+    EXPECT_DOUBLE_EQ(relative[0][c], costs[0][c] / std::max(best[c], 0.5) * o.mix_weights[static_cast<size_t>(cases[c].mix)]);
+  }
+  EXPECT_NE(costs[0][0], costs[0][1]) << "other clusters";
 }
 
 TEST_F(SmallCluster, CostsArePairedAndRelativeToTheBestRule) {
@@ -125,7 +173,7 @@ TEST_F(SmallCluster, LossRateIsThatOfTheClassesThatFitNowhere) {
   const auto arena = NewArena(1);
   const Workload& workload = arena->workload();
   auto env = *Env::Create(workload, arena->EnvOptionsFor(1.1));
-  FeatureTable table(TypicalForModels(MixOf(workload)));
+  FeatureTable table(MixOf(workload));
   const auto policy = MakeTablePolicy(StrandingWeights(), &table);
   const auto decider = policy->NewDecider();
   StepResult result = env->Reset(11);

@@ -23,7 +23,7 @@ PodMix Mix() {
 }
 
 TEST(WeightSpace, ZeroIsTheStartWithAndWithoutClassTerms) {
-  const WeightSpace space(KeepEmptyWeights(), Mix(), {"P100", "T4"});
+  const WeightSpace space(KeepEmptyWeights(), 0, Mix(), {"P100", "T4"});
   EXPECT_EQ(space.all(), space.shared() + 2 * 3 + 3 * 2);   // three groups: shared, shared T4, whole
   const NetworkWeights narrow = space.At(std::vector<double>(space.shared(), 0)), wide = space.At(std::vector<double>(space.all(), 0));
   EXPECT_EQ(narrow.linear, KeepEmptyWeights().linear);
@@ -35,7 +35,7 @@ TEST(WeightSpace, ZeroIsTheStartWithAndWithoutClassTerms) {
 }
 
 TEST(WeightSpace, ClassesThatWishAlikeShareACoordinate) {
-  const WeightSpace space(KeepEmptyWeights(), Mix(), {"T4"});
+  const WeightSpace space(KeepEmptyWeights(), 0, Mix(), {"T4"});
   std::vector<double> x(space.all(), 0);
   x[space.shared()] = 1;   // the fragment of the untyped shared pods, both of them
   const NetworkWeights w = space.At(x);
@@ -45,8 +45,23 @@ TEST(WeightSpace, ClassesThatWishAlikeShareACoordinate) {
   EXPECT_EQ(w.classes[3], 0);
 }
 
+TEST(WeightSpace, OnlyTheFirstFeaturesMoveWhereThePlanSaysSoAndClassTermsAreAddedToTheStarts) {
+  NetworkWeights start = KeepEmptyWeights();
+  start.class_models = {"T4"};
+  start.classes.assign(ClassTerms::Count(4, 1), 2.0f);
+  const WeightSpace space(start, 32, Mix(), {"T4"});
+  EXPECT_EQ(space.shared(), 32u);
+  const NetworkWeights w = space.At(std::vector<double>(space.all(), 1));
+  EXPECT_NE(w.linear[31], start.linear[31]);
+  EXPECT_EQ(w.linear[kFeatureCount - 1], start.linear[kFeatureCount - 1]);
+  EXPECT_FLOAT_EQ(w.classes[4], 2.6f);
+  EXPECT_EQ(space.At(std::vector<double>(space.all(), 0)).classes, start.classes);
+  // Terms of other pods or models are no start.
+  EXPECT_EQ(WeightSpace(start, 32, Mix(), {"P100"}).At(std::vector<double>(32, 0)).classes.size(), 0u);
+}
+
 TEST(WeightSpace, NoClassEverCountsNegatively) {
-  const WeightSpace space(KeepEmptyWeights(), Mix(), {});
+  const WeightSpace space(KeepEmptyWeights(), 0, Mix(), {});
   std::vector<double> x(space.all(), -1000);
   for (size_t i = 0; i < space.shared(); ++i) x[i] = 0;
   const NetworkWeights w = space.At(x);

@@ -10,6 +10,7 @@
 #include "cli/evaluate_azure.h"
 #include "cli/evaluate_churn.h"
 #include "cli/verbs.h"
+#include "run_berth.h"
 #include "support/temp_file.h"
 
 namespace berth::cli {
@@ -19,33 +20,13 @@ using ::testing::HasSubstr;
 using test::TempFile;
 namespace fs = std::filesystem;
 
-struct Ran {
-  int code = 0;
-  std::string out, err;
-};
-
-Ran Berth(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "berth");
-  std::vector<char*> argv;
-  for (std::string& a : arguments) argv.push_back(a.data());
-  argv.push_back(nullptr);
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  Ran ran;
-  ran.code = Main(static_cast<int>(arguments.size()), argv.data());
-  std::fflush(stdout);
-  ran.out = testing::internal::GetCapturedStdout();
-  ran.err = testing::internal::GetCapturedStderr();
-  return ran;
-}
-
 constexpr char kNodes[] = "sn,cpu_milli,memory_mib,gpu,model\nn1,8000,16384,2,T4\nn2,8000,16384,2,T4\nn3,4000,16384,1,P100\n";
 constexpr char kPods[] =
     "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,creation_time,deletion_time\n"
     "p1,1000,1024,1,500,T4,10,4000\np2,1000,2048,1,1000,,0,5000\np3,2000,1024,2,1000,,5,8000\n";
 
 std::vector<std::string> Churn(const TempFile& nodes, const TempFile& pods, std::vector<std::string> more) {
-  std::vector<std::string> all = {"evaluate", "--protocol", "churn", "--nodes", nodes.path(), "--pods", pods.path(), "--sample-nodes", "all", "--seeds", "1-3",
+  std::vector<std::string> all = {"evaluate", "--protocol", "churn", "--nodes", nodes.path(), "--pods", pods.path(), "--seeds", "1-3",
                                   "--load", "0.9,1.1", "--policies", "best-fit,first-fit", "--jobs", "1", "--quiet", "--json"};
   all.insert(all.end(), more.begin(), more.end());
   return all;
@@ -53,7 +34,7 @@ std::vector<std::string> Churn(const TempFile& nodes, const TempFile& pods, std:
 
 TEST(EvaluateChurn, RunsOnOpenbFilesAndPairsPolicies) {
   const TempFile nodes(kNodes), pods(kPods);
-  const Ran ran = Berth(Churn(nodes, pods, {}));
+  const Ran ran = Berth(Churn(nodes, pods, {"--sample-nodes", "all"}));
   ASSERT_EQ(ran.code, 0) << ran.err;
   const auto json = nlohmann::json::parse(ran.out);
   EXPECT_EQ(json["workload"], "openb");
@@ -67,7 +48,7 @@ TEST(EvaluateChurn, RunsOnOpenbFilesAndPairsPolicies) {
 TEST(EvaluateChurn, TheQueueFormGivesWaitsOfEachClassAndATable) {
   const TempFile nodes(kNodes), pods(kPods);
   const fs::path out = fs::temp_directory_path() / ("berth-waits-" + std::to_string(getpid()));
-  const Ran ran = Berth(Churn(nodes, pods, {"--form", "queue", "--lives", "trace", "--out", out.string()}));
+  const Ran ran = Berth(Churn(nodes, pods, {"--sample-nodes", "all", "--form", "queue", "--lives", "trace", "--out", out.string()}));
   ASSERT_EQ(ran.code, 0) << ran.err;
   const auto json = nlohmann::json::parse(ran.out);
   const auto& waits = json["runs"][0]["waits_by_class"];
@@ -100,7 +81,7 @@ TEST(EvaluateChurn, BadFlagsAreNamed) {
   const struct {
     std::vector<std::string> flags;
     const char* message;
-  } cases[] = {{{"--sample-nodes", "1"}, "GPU model"}, {{"--sample-nodes", "some"}, "--sample-nodes"}, {{"--lives", "long"}, "exponential, trace"}, {{"--form", "other"}, "form"}};
+  } cases[] = {{{"--sample-nodes", "1"}, "GPU model"}, {{"--sample-nodes", "some"}, "--sample-nodes"}, {{"--sample-nodes", "all", "--lives", "long"}, "exponential, trace"}, {{"--sample-nodes", "all", "--form", "other"}, "form"}};
   for (const auto& c : cases) {
     const Ran ran = Berth(Churn(nodes, pods, c.flags));
     EXPECT_EQ(ran.code, 2);

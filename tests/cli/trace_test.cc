@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/verbs.h"
+#include "run_berth.h"
 #include "support/temp_file.h"
 #include "workload/summary.h"
 
@@ -18,26 +18,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using test::TempFile;
-
-struct Ran {
-  int code = 0;
-  std::string out, err;
-};
-
-Ran Berth(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "berth");
-  std::vector<char*> argv;
-  for (std::string& a : arguments) argv.push_back(a.data());
-  argv.push_back(nullptr);
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  Ran ran;
-  ran.code = Main(static_cast<int>(arguments.size()), argv.data());
-  std::fflush(stdout);
-  ran.out = testing::internal::GetCapturedStdout();
-  ran.err = testing::internal::GetCapturedStderr();
-  return ran;
-}
 
 std::string TextOf(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

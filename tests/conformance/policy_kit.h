@@ -129,7 +129,7 @@ inline void CheckWeigh(const ClusterState& state, const Pod& pod, const Resolved
 inline void CheckPolicyConformance(const Policy& policy, uint64_t seed, int steps = 150) {
   RandomCluster cluster(seed, policy.info().key_fields);
   ClusterState& state = cluster.state();
-  const auto warm = policy.NewDecider();
+  const auto warm = policy.NewDecider(), twin = policy.NewDecider();
   struct Running {
     ResolvedRequest request;
     NodeId node;
@@ -159,10 +159,11 @@ inline void CheckPolicyConformance(const Policy& policy, uint64_t seed, int step
     EXPECT_TRUE(std::isfinite(decision.score));
     EXPECT_TRUE(std::isfinite(decision.runner_up_score));
 
-    // Purity: fresh and warm, original and copy.
+    // Purity: fresh and warm, original and copy. An adaptive policy: whoever has seen the same stream.
     const ClusterState copy = state;
-    ExpectSameDecision(policy.NewDecider()->Decide(state, pod, decision_seed, {.count_nodes = true}), decision);
-    ExpectSameDecision(warm->Decide(copy, pod, decision_seed, {.count_nodes = true}), decision);
+    if (policy.info().is_adaptive) ExpectSameDecision(twin->Decide(copy, pod, decision_seed, {.count_nodes = true}), decision);
+    else ExpectSameDecision(policy.NewDecider()->Decide(state, pod, decision_seed, {.count_nodes = true}), decision);
+    ExpectSameDecision(warm->Decide(copy, pod, decision_seed, {.count_nodes = true, .is_retry = true}), decision);
     const Explanation explanation = warm->Explain(state, pod, decision_seed, 5);
     ExpectSameDecision(explanation.decision, decision);
 

@@ -3,15 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <map>
-
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
 #include "evaluate/report.h"
+#include "openb_runs.h"
 #include "policy/registry.h"
-#include "support/shared_data.h"
-#include "workload/openb.h"
 
 namespace berth {
 namespace {
@@ -82,7 +76,7 @@ TEST(Evaluate, ParallelRunsEqualSerialRuns) {
 TEST(Evaluate, FgdProtocolRefusesWhatDoesNotFitTogether) {
   const Workload w = *ScaleNodes(*BuiltinWorkload("openb-like"), 10);
   std::vector<PodRequest> pods;
-  auto sequences = DrawFgdSequences(w, {1}, 1.3, &pods);
+  auto sequences = DrawFgdSequences(w, {1}, 1.3, false, &pods);
   const PolicyList policies = {*MakePolicy("best-fit", {})};
   ASSERT_TRUE(RunFgdProtocol(w.Nodes(), pods, sequences, policies, {1, true}).ok());
   auto bad = sequences;
@@ -91,6 +85,25 @@ TEST(Evaluate, FgdProtocolRefusesWhatDoesNotFitTogether) {
   bad = sequences;
   bad[0].ranks.pop_back();
   EXPECT_THAT(std::string(RunFgdProtocol(w.Nodes(), pods, bad, policies, {1, true}).status().message()), HasSubstr("node_ranks"));
+}
+
+// Drawn exactly, every class comes as often as its share says, in another order for each seed.
+TEST(Evaluate, ExactSequencesHoldTheMixAsItIs) {
+  Workload w = *ScaleNodes(*BuiltinWorkload("openb-like"), 100);
+  std::vector<PodRequest> pods;
+  const auto sequences = DrawFgdSequences(w, {1, 2}, 1.0, true, &pods);
+  ASSERT_EQ(sequences.size(), 2u);
+  double sum = 0;
+  for (const PodClass& c : w.pod_classes) sum += c.share;
+  std::vector<double> counts(pods.size());
+  for (uint32_t p : sequences[0].pods) counts[p] += 1;
+  const auto n = static_cast<double>(sequences[0].pods.size());
+  for (size_t c = 0; c < counts.size(); ++c) EXPECT_NEAR(counts[c], n * w.pod_classes[c].share / sum, 1.0) << c;
+  auto a = sequences[0].pods, b = sequences[1].pods;
+  EXPECT_NE(a, b);
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  EXPECT_EQ(a, b);
 }
 
 TEST(Report, TextIsEscapedAndPlotsAreInside) {
@@ -110,51 +123,21 @@ TEST(Report, TextIsEscapedAndPlotsAreInside) {
   EXPECT_FALSE(DrawSvg({"empty", "x", "y", {}}).ok());
 }
 
+TEST(Report, DashedSeriesAreDashed) {
+  Plot plot{"t", "x", "y", {{"line", {1, 2}, {3, 4}, {}, {}}}};
+  const auto solid = DrawSvg(plot);
+  if (!solid.ok()) GTEST_SKIP() << "SKIPPED: gnuplot is not here";
+  plot.series[0].is_dashed = true;
+  const auto dashed = DrawSvg(plot);
+  ASSERT_TRUE(dashed.ok());
+  // The grid is dashed too.
+  const auto dashes = [](const std::string& svg) { return std::vector<std::string>(absl::StrSplit(svg, "stroke-dasharray")).size(); };
+  EXPECT_GT(dashes(*dashed), dashes(*solid));
+}
+
 // ---- The published runs: 8 workloads x 10 seeds x 5 policies, every point of every curve. ----
 
 class PublishedRuns : public ::testing::TestWithParam<std::string> {};
-
-struct Published {
-  std::map<std::tuple<std::string, uint64_t>, std::vector<double>> curves;   // policy, seed
-};
-
-Published ReadPublished(const std::string& path, const std::string& workload) {
-  const std::map<std::string, std::string> names = {{"02-DotProd", "dotprod"}, {"03-GpuClustering", "gpu-clustering"}, {"04-GpuPacking", "gpu-packing"},
-                                                    {"05-BestFit", "best-fit"}, {"06-FGD", "fgd"}};
-  Published published;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) {
-    const std::vector<std::string> cells = absl::StrSplit(line, ',');
-    if (cells.size() != 5 + kCurvePoints || cells[0] != "openb_pod_list_" + workload) continue;
-    const auto name = names.find(cells[1]);
-    if (name == names.end()) continue;
-    std::vector<double>& curve = published.curves[{name->second, static_cast<uint64_t>(std::stoi(cells[3]))}];
-    for (size_t i = 5; i < cells.size(); ++i) curve.push_back(std::stod(cells[i]));
-  }
-  return published;
-}
-
-struct OpenbRuns {
-  std::vector<Node> nodes;
-  std::vector<PodRequest> requests;
-  std::vector<FgdSequence> sequences;
-  PodMix mix;
-};
-
-OpenbRuns ReadRuns(const std::string& dir, const std::string& workload) {
-  OpenbRuns r;
-  const std::string orders = workload.rfind("gpuspec", 0) == 0 ? "default" : workload;
-  r.nodes = *ReadOpenbNodes(dir + "/openb_node_list_gpu_node.csv");
-  const std::vector<OpenbPod> pods = *ReadOpenbPods(dir + "/openb_pod_list_" + workload + ".csv");
-  for (const OpenbPod& pod : pods) {
-    r.requests.push_back(pod.request);
-    r.mix.push_back({pod.request, 1});
-  }
-  const auto arrivals = *ReadArrivalOrders(dir + "/protocol/arrival_" + orders + ".csv", r.requests.size());
-  const auto ranks = *ReadNodeRanks(dir + "/protocol/noderank_" + orders + ".csv", r.nodes.size());
-  for (size_t s = 0; s < arrivals.size(); ++s) r.sequences.push_back({arrivals[s].seed, arrivals[s].values, ranks[s].values});
-  return r;
-}
 
 TEST_P(PublishedRuns, EveryPointOfEveryCurveIsReproduced) {
   BERTH_REQUIRE_SHARED_DATA("openb");

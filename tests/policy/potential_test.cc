@@ -91,6 +91,8 @@ TEST(Features, AreWhatTheFormulasSay) {
   extractor.Reset(state);
   Features x;
   extractor.Compute(state.shapes()[0], StateAt(state, NodeId(0)), &x);
+  // A GPU of the mix asks for 1.95 / 0.555 vCPU and 1 / 0.555 GiB; the cluster has 8 and 64.
+  constexpr double kCpuAsked = 1.95 / 0.555, kGibAsked = 1 / 0.555;
   const std::pair<std::string_view, double> want[] = {{"fragment", 0.5 * 2.5 + 0.15 * 0.5 + 0.1 * 2.5 + 0.05 * 2.5},
                                                       {"sqrt_idle", std::sqrt(2.5)},
                                                       {"sum_g2", 2.25 / 8},
@@ -122,7 +124,18 @@ TEST(Features, AreWhatTheFormulasSay) {
                                                       {"cpu_fragment", 0.5 * 0.15},
                                                       {"mem_fragment", 0.25 * 0.15},
                                                       {"cpu_share_2", 0.25},
-                                                      {"share_gap", 0.25}};
+                                                      {"share_gap", 0.25},
+                                                      {"surplus_cpu_mid", (16 - 2.5 * (kCpuAsked + 8) / 2) / 40},
+                                                      {"surplus_mem_mid", 0},
+                                                      {"surplus_cpu_asked", (16 - 2.5 * kCpuAsked) / 40},
+                                                      {"surplus_mem_asked", (64 - 2.5 * kGibAsked) / 200},
+                                                      {"no_cpu_asked", 0},
+                                                      {"no_mem_asked", 0},
+                                                      {"surplus_cpu_12", 0},
+                                                      {"cpu_pods_fit", 0.5},
+                                                      {"cpu_pods_copies", 0.5 * 4 / 4},
+                                                      {"copies", (std::sqrt(0.2) * 5 + std::sqrt(0.15) * 2) / 32},
+                                                      {"scarce_idle", 0}};
   ASSERT_EQ(std::size(want), static_cast<size_t>(kFeatureCount));
   for (const auto& [name, value] : want) EXPECT_FLOAT_EQ(At(x, name), static_cast<float>(value)) << name;
 }
@@ -160,6 +173,42 @@ TEST(Features, SurplusAndDeadCapacityAreSeen) {
   EXPECT_FLOAT_EQ(At(rich, "is_empty"), 1);
   EXPECT_FLOAT_EQ(At(dry, "dead"), 2);
   EXPECT_FLOAT_EQ(At(dry, "dead_all"), 0);
+}
+
+TEST(Features, AScarceModelIsOneThatManyPodsInsistOn) {
+  ClusterState state;
+  for (const char* model : {"A", "B"}) {
+    Node node = MakeNode(model, 32000, 256, 4);
+    node.gpu_model = model;
+    ASSERT_TRUE(state.AddNode(node).ok());
+  }
+  PodMix mix = {{Request(1000, 1, 1, 1000), 0.5}, {Request(1000, 1, 1, 1000), 0.3}, {Request(1000, 1, 1, 1000), 0.2}};
+  mix[1].request.gpu_models = {"A"};
+  mix[2].request.gpu_models = {"A", "B"};
+  FeatureExtractor extractor(mix);
+  extractor.Reset(state);
+  Features a, b;
+  extractor.Compute(state.shape_of(StateAt(state, NodeId(0))), StateAt(state, NodeId(0)), &a);
+  extractor.Compute(state.shape_of(StateAt(state, NodeId(1))), StateAt(state, NodeId(1)), &b);
+  EXPECT_FLOAT_EQ(At(a, "scarce_idle"), 0.4f * 4 / 8);
+  EXPECT_FLOAT_EQ(At(b, "scarce_idle"), 0.1f * 4 / 8);
+}
+
+// What the cluster has a GPU enters in steps, and a change of it is seen before the next decision.
+TEST(Features, FollowWhatTheClusterHas) {
+  ClusterState state;
+  ASSERT_TRUE(state.AddNode(MakeNode("a", 32000, 256, 4)).ok());
+  const ClusterRatios before = ClusterRatios::Of(state);
+  EXPECT_EQ(before, (ClusterRatios{48, 96}));
+  const auto potential = MakeNetworkPotential(std::make_shared<NetworkWeights>(StrandingWeights()), {{Request(1000, 1, 1, 500), 1}});
+  potential->Reset(state, {state.options().mem_grain_bytes, {}, true});
+  const Pod pod;
+  const ResolvedRequest request = state.Resolve(pod.request);
+  const PotentialVersion first = potential->Observe(state, pod, request, true);
+  EXPECT_EQ(potential->Observe(state, pod, request, true), first);
+  ASSERT_TRUE(state.AddNode(MakeNode("b", 64000, 256, 4)).ok());
+  EXPECT_NE(ClusterRatios::Of(state), before);
+  EXPECT_NE(potential->Observe(state, pod, request, true), first);
 }
 
 // An orchestrator may report pods that overload a node. Free amounts below zero once gave sqrt(-1).

@@ -41,10 +41,18 @@ class PlanOptions {
     add("sample_nodes", &plan->sample_nodes, "churn: this many nodes, shapes by largest remainder, or all");
     add("lives", &plan->lives, "churn: exponential (mean 1 h) or trace (of the pod list, at most 2 h)");
     add("workload", &plan->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format");
+    add("mixes", &plan->mixes, "more workloads that the same weights must serve; the model then looks ahead to whatever mix it is given");
+    options_["mixes"]->delimiter(',');
+    add("mix_weights", &plan->mix_weights, "of the relative cost on each, the workload first (default: 1)");
+    options_["mix_weights"]->delimiter(',');
+    add("price_beta", &plan->price_beta, "weight of the prices of free devices, static form only (0 = none; 10 is good)");
+    add("typed_safety", &plan->typed_safety, "prices: factor on the demand of classes that insist on a GPU model");
+    add("multi_safety", &plan->multi_safety, "prices: factor on the demand of classes of several devices");
     add("seed", &plan->seed, "of everything that is drawn");
     add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
     add("node_count", &plan->node_count, "scale the workload to this many nodes (0 = as it is; the static form's default)");
-    add("teacher", &plan->teacher, "where evolution starts: departures, stranding or keep-empty");
+    add("teacher", &plan->teacher, "where evolution starts: departures, stranding, keep-empty, universal, or the directory of a model");
+    add("features", &plan->features, "evolution moves the weights of the first so many features (0 = all)");
     add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1");
     options_["loads"]->delimiter(',');
     add("warmup_hours", &plan->warmup_hours, "not counted");
@@ -116,7 +124,8 @@ std::string DefaultName(const Workload& workload, const TrainingPlan& plan) {
 
 absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptions& given, const std::string& config, const std::string& command) {
   BERTH_ASSIGN_OR_RETURN(const TrainingPlan plan, EffectivePlan(parsed, given, flags.resume));
-  BERTH_ASSIGN_OR_RETURN(const Workload workload, PlannedWorkload(plan));
+  BERTH_ASSIGN_OR_RETURN(const std::vector<Workload> workloads, PlannedWorkloads(plan));
+  const Workload& workload = workloads.front();
   const std::string name = flags.name.empty() ? DefaultName(workload, plan) : flags.name;
   TrainerOptions options;
   options.run_dir = !flags.run.empty()      ? flags.run
@@ -128,7 +137,7 @@ absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptio
   options.jobs = flags.jobs;
   options.is_quiet = flags.is_quiet;
   LogInfo("training {}: {} nodes, form {}, {} updates; record in {}", name, workload.node_count(), plan.form, plan.total_updates(), options.run_dir);
-  BERTH_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(workload, plan, options));
+  BERTH_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(workloads, plan, options));
   std::ofstream(std::filesystem::path(options.run_dir) / "config.yaml") << config;
   BERTH_RETURN_IF_ERROR(trainer->Run());
   BERTH_ASSIGN_OR_RETURN(const Outcome outcome, trainer->Finish());

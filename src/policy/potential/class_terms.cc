@@ -20,19 +20,18 @@ void ClassTerms::Reset(const ClusterState& view) {
   }
 }
 
-void ClassTerms::Compute(const Shape& shape, const NodeState& state, MixScan* scan, float* out) const {
+void ClassTerms::Compute(const Shape& shape, const NodeState& state, const MixScan& scan, float* out) const {
   const size_t t = typical_.size();
-  scan->Count(state);
   for (size_t i = 0; i < t; ++i) {
-    out[i] = static_cast<float>(weights_[i] * scan->fragment_milli(i));
-    out[t + i] = static_cast<float>(roots_[i] * scan->copies(i));
+    out[i] = static_cast<float>(weights_[i] * scan.fragment_milli(i));
+    out[t + i] = static_cast<float>(roots_[i] * scan.copies(i));
   }
   float* at = out + 2 * t;
   const bool has_devices = state.device_count > 0;
   const bool is_full = has_devices && state.full_devices() == state.device_count;
   for (const int32_t index : index_of_model_) {
     const bool is_mine = has_devices && index == shape.gpu_model;
-    *at++ = is_mine ? static_cast<float>(scan->idle_milli() / 8000) : 0;
+    *at++ = is_mine ? static_cast<float>(scan.idle_milli() / 8000) : 0;
     *at++ = is_mine ? static_cast<float>(static_cast<double>(std::max<int64_t>(0, state.cpu_milli)) / 100'000) : 0;
     *at++ = is_mine && is_full ? 1.0f : 0.0f;
   }

@@ -25,9 +25,9 @@ class ClassTerms {
   ClassTerms(PodMix typical, std::vector<std::string> models) : typical_(std::move(typical)), models_(std::move(models)) {}
   size_t count() const { return Count(typical_.size(), models_.size()); }
   void Reset(const ClusterState& view);
-  // Writes count() numbers. `scan` is of the typical pods and has scanned this state (FeatureExtractor::scan after Compute).
+  // Writes count() numbers. `scan` is of the typical pods and has scanned and counted this state (FeatureExtractor::scan after Compute).
   // Cost: O(typical + models), no allocation.
-  void Compute(const Shape& shape, const NodeState& state, MixScan* scan, float* out) const;
+  void Compute(const Shape& shape, const NodeState& state, const MixScan& scan, float* out) const;
 
  private:
   PodMix typical_;

@@ -1,6 +1,7 @@
 #include "policy/potential/features.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace berth {
@@ -40,17 +41,69 @@ constexpr std::array<std::string_view, kFeatureCount> kNames = {
     "mem_fragment",       // mem_share x the same
     "cpu_share_2",        // cpu_share^2
     "share_gap",          // |cpu_share - mem_share|
+    "surplus_cpu_mid",    // (C - c idle)+ / 40, c = half way from the vCPU that the mix asks a GPU to those that the cluster has
+    "surplus_mem_mid",    // (M - m idle)+ / 200, m the same for GiB
+    "surplus_cpu_asked",  // (C - c idle)+ / 40, c = what the mix asks
+    "surplus_mem_asked",  // (M - m idle)+ / 200
+    "no_cpu_asked",       // (idle - C/c)+ / 4
+    "no_mem_asked",       // (idle - M/m)+ / 4
+    "surplus_cpu_12",     // (C - 12 idle)+ / 40
+    "cpu_pods_fit",       // vCPU of the classes without GPU that fit, times their weight
+    "cpu_pods_copies",    // the same times sqrt(copies that fit) / 4
+    "copies",             // sum of sqrt(weight) x copies that fit / 32, over classes with GPU
+    "scarce_idle",        // scarcity of the node's GPU model x idle / 8
 };
 
 constexpr double kCommonShare = 0.01;
+constexpr double kGib = static_cast<double>(int64_t{1} << 30);
+constexpr double kLeastRatio = 0.25, kMostRatio = 4096;   // of vCPU or GiB a GPU
 
 }  // namespace
 
 std::span<const std::string_view, kFeatureCount> FeatureNames() { return kNames; }
 
-FeatureExtractor::FeatureExtractor(PodMix typical) : typical_(std::move(typical)) {}
+ClusterRatios ClusterRatios::Of(const ClusterState& view) {
+  ClusterRatios ratios;
+  if (!view.has_gpus()) return ratios;
+  const double gpus = static_cast<double>(view.total_gpu_milli()) / 1000;
+  const auto step = [&](double amount) { return amount > 0 ? static_cast<int>(std::lround(16 * std::log2(amount / gpus))) : 0; };
+  ratios.cpu_step = step(static_cast<double>(view.total_cpu_milli()) / 1000);
+  ratios.mem_step = step(static_cast<double>(view.total_mem_bytes()) / kGib);
+  return ratios;
+}
 
-void FeatureExtractor::Reset(const ClusterState& view) { scan_.Reset(view, typical_); }
+FeatureExtractor::FeatureExtractor(PodMix typical, PodMix mix) : typical_(std::move(typical)), whole_(std::move(mix)) {
+  if (whole_.empty()) whole_ = typical_;
+}
+
+void FeatureExtractor::Reset(const ClusterState& view) {
+  scan_.Reset(view, typical_);
+  double cpu = 0, gib = 0, gpus = 0;
+  scarcity_.assign(view.gpu_models().size(), 0);
+  for (const ResolvedMixClass& c : ResolveMix(view, whole_)) {
+    const double g = c.weight * static_cast<double>(c.request.total_gpu_milli()) / 1000;
+    cpu += c.weight * static_cast<double>(c.request.cpu_milli) / 1000;
+    gib += c.weight * static_cast<double>(c.request.mem_bytes) / kGib;
+    gpus += g;
+    if (g <= 0 || c.request.model_mask == ~uint64_t{0}) continue;
+    const int models = std::popcount(c.request.model_mask);
+    for (size_t m = 0; m < scarcity_.size(); ++m) {
+      if (models > 0 && c.request.allows_model(static_cast<int32_t>(m))) scarcity_[m] += g / models;
+    }
+  }
+  if (gpus > 0) {
+    for (double& s : scarcity_) s /= gpus;
+  }
+  const ClusterRatios has = ClusterRatios::Of(view);
+  // A mix without GPUs, or without cpu, has no ratio: the cluster's own stands for it.
+  const auto ratio = [](double asked, double of, double instead) { return asked > 0 && of > 0 ? std::clamp(asked / of, kLeastRatio, kMostRatio) : instead; };
+  const double cpu_has = std::clamp(std::exp2(has.cpu_step / 16.0), kLeastRatio, kMostRatio);
+  const double gib_has = std::clamp(std::exp2(has.mem_step / 16.0), kLeastRatio, kMostRatio);
+  cpu_asked_ = ratio(cpu, gpus, cpu_has);
+  gib_asked_ = ratio(gib, gpus, gib_has);
+  cpu_mid_ = (cpu_asked_ + cpu_has) / 2;
+  gib_mid_ = (gib_asked_ + gib_has) / 2;
+}
 
 void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Features* out) {
   const double n = state.device_count;
@@ -64,12 +117,21 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
     squares += g * g;
     partly += state.gpu_milli[i] > 0 && state.gpu_milli[i] < kWholeGpuMilli;
   }
-  double fragment = 0, dead = idle, dead_all = idle, refused = 0;
+  double fragment = 0, dead = idle, dead_all = idle, refused = 0, cpu_pods = 0, cpu_copies = 0, copies = 0;
   scan_.Scan(shape, state);
+  scan_.Count(state);
   for (size_t i = 0; i < scan_.size(); ++i) {
-    const double weight = scan_.weight(i), f = scan_.fragment_milli(i) / 1000;
-    if (!scan_.fits(i)) refused += weight;
+    const double weight = scan_.weight(i), f = scan_.fragment_milli(i) / 1000, n_fit = scan_.copies(i);
     fragment += weight * f;
+    if (!scan_.fits(i)) {
+      refused += weight;
+    } else if (scan_.gpu_count(i) == 0) {
+      const double weighted = weight * scan_.cpu_milli(i) / 1000;
+      cpu_pods += weighted;
+      cpu_copies += weighted * std::sqrt(n_fit) / 4;
+    } else {
+      copies += scan_.root(i) * n_fit / 32;
+    }
     if (scan_.gpu_count(i) > 0) dead_all = std::min(dead_all, f);
     if (scan_.gpu_count(i) == 1 && weight >= kCommonShare) dead = std::min(dead, f);
   }
@@ -77,6 +139,7 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
   const double cpu_share = shape.cpu_milli > 0 ? cpu * 1000 / static_cast<double>(shape.cpu_milli) : 0;
   const double mem_share =
       shape.mem_bytes > 0 ? gib * static_cast<double>(int64_t{1} << 30) / static_cast<double>(shape.mem_bytes) : 0;
+  const double scarcity = shape.gpu_model >= 0 && static_cast<size_t>(shape.gpu_model) < scarcity_.size() ? scarcity_[static_cast<size_t>(shape.gpu_model)] : 0;
   const std::array<double, kFeatureCount> x = {
       fragment, std::sqrt(idle), squares / 8, plus(idle - cpu / 8) / 4, plus(cpu - 16 * idle) / 40, plus(gib - 64 * idle) / 200,
       dead, idle / 8, full > 0 ? 1.0 : 0.0, full / 8, std::abs(cpu / 12 - idle) / 8, std::sqrt(cpu) / 10,
@@ -84,7 +147,9 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
       plus(idle - gib / 48) / 4, std::sqrt(gib) / 20, partly > 0 ? 1.0 : 0.0, n > 0 ? full / n * (full / n) : 0,
       n > 0 && full == n ? 1.0 : 0.0, full >= 4 ? 1.0 : 0.0, partly / 8, full >= 2 ? 1.0 : 0.0, dead_all,
       state.is_empty ? 1.0 : 0.0, cpu_share, mem_share, cpu_share * refused, mem_share * refused, cpu_share * cpu_share,
-      std::abs(cpu_share - mem_share)};
+      std::abs(cpu_share - mem_share), plus(cpu - cpu_mid_ * idle) / 40, plus(gib - gib_mid_ * idle) / 200,
+      plus(cpu - cpu_asked_ * idle) / 40, plus(gib - gib_asked_ * idle) / 200, plus(idle - cpu / cpu_asked_) / 4,
+      plus(idle - gib / gib_asked_) / 4, plus(cpu - 12 * idle) / 40, cpu_pods, cpu_copies, copies, scarcity * idle / 8};
   for (size_t i = 0; i < x.size(); ++i) (*out)[i] = static_cast<float>(x[i]);
 }
 

@@ -1,8 +1,9 @@
 // What a learned potential sees of a node's free state. One piece of code computes it for training and for serving.
 //
 // Layout: kFeatureCount float32. All are shares or numbers of order one; the meaning of each is in features.cc beside its
-// line and by name in FeatureNames(). They are functions of (shape, state) and of the mix of pods that the potential was made
-// for; nothing depends on the number of nodes, so weights carry over to clusters of any size.
+// line and by name in FeatureNames(). They are functions of (shape, state), of the mix of pods that the potential was made for and
+// of what the cluster has a GPU (ClusterRatios); nothing depends on the number of nodes, so weights carry over to clusters of
+// any size. New features are added at the end: a model that was made for the first n is read with weights of 0 for the rest.
 #ifndef BERTH_POLICY_POTENTIAL_FEATURES_H_
 #define BERTH_POLICY_POTENTIAL_FEATURES_H_
 
@@ -18,26 +19,37 @@
 
 namespace berth {
 
-inline constexpr int kFeatureCount = 32;
+inline constexpr int kFeatureCount = 43;
 using Features = std::array<float, kFeatureCount>;
 
 // Names in order; the list is the schema that a model's manifest must equal.
 std::span<const std::string_view, kFeatureCount> FeatureNames();
 
+// Cpu and memory that the cluster has a GPU, in steps of 1/16 (of a power of two), so that what rests on them lives long.
+struct ClusterRatios {
+  int cpu_step = 0, mem_step = 0;      // 16 log2 of vCPU and of GiB a GPU
+  static ClusterRatios Of(const ClusterState& view);
+  friend bool operator==(const ClusterRatios&, const ClusterRatios&) = default;
+};
+
 // Not thread-safe.
 class FeatureExtractor {
  public:
-  // `typical`: typical pods with their memory (TypicalPods(mix, 0.95, false)).
-  explicit FeatureExtractor(PodMix typical);
+  // `typical`: typical pods with their memory (TypicalPods(mix, 0.95, false)); `mix`: all of them, for what the mix asks a GPU
+  // and of each GPU model; empty: the typical ones.
+  explicit FeatureExtractor(PodMix typical, PodMix mix = {});
   void Reset(const ClusterState& view);
   // Cost: O(mix), no allocation.
   void Compute(const Shape& shape, const NodeState& state, Features* out);
   // The typical pods against the state that was computed last.
-  MixScan* scan() { return &scan_; }
+  const MixScan& scan() const { return scan_; }
 
  private:
-  PodMix typical_;
+  PodMix typical_, whole_;
   MixScan scan_;
+  double cpu_asked_ = 0, gib_asked_ = 0;   // a GPU of the mix: vCPU, GiB
+  double cpu_mid_ = 0, gib_mid_ = 0;       // between that and what the cluster has a GPU
+  std::vector<double> scarcity_;           // by GPU model: share of the mix's GPUs that insist on it or on few others
 };
 
 }  // namespace berth

@@ -1,12 +1,14 @@
 #include "policy/potential/mix_scan.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace berth {
 
 void MixScan::Reset(const ClusterState& view, const PodMix& mix) {
   const std::vector<ResolvedMixClass> classes = ResolveMix(view, mix);
   weights_.clear();
+  roots_.clear();
   gpu_counts_.clear();
   cpu_milli_.clear();
   mem_bytes_.clear();
@@ -15,6 +17,7 @@ void MixScan::Reset(const ClusterState& view, const PodMix& mix) {
   for (const ResolvedMixClass& c : classes) {
     const ResolvedRequest& r = c.request;
     weights_.push_back(c.weight);
+    roots_.push_back(std::sqrt(c.weight));
     gpu_counts_.push_back(r.gpu_count);
     cpu_milli_.push_back(r.cpu_milli);
     mem_bytes_.push_back(r.mem_floor_bytes);

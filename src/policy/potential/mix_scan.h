@@ -20,6 +20,8 @@ class MixScan {
   void Reset(const ClusterState& view, const PodMix& mix);
   size_t size() const { return weights_.size(); }
   double weight(size_t i) const { return weights_[i]; }
+  double root(size_t i) const { return roots_[i]; }                        // sqrt(weight)
+  double cpu_milli(size_t i) const { return static_cast<double>(cpu_milli_[i]); }
   int gpu_count(size_t i) const { return gpu_counts_[i]; }
 
   // Cost: O(mix + distinct device wishes x devices), no allocation.
@@ -27,7 +29,7 @@ class MixScan {
   bool fits(size_t i) const { return fits_[i] != 0; }                       // CanHost with memory
   double fragment_milli(size_t i) const { return fragment_milli_[i]; }      // ClassFragment with memory
   double idle_milli() const { return idle_milli_; }
-  // How many copies of the class fit side by side, at most kMostCopies, of those classes that fit. After a Scan of this state.
+  // How many copies of the class fit side by side, at most kMostCopies, at least 1 where it fits. After a Scan of this state.
   // Cost: O(mix).
   void Count(const NodeState& state);
   double copies(size_t i) const { return copies_[i]; }
@@ -42,7 +44,7 @@ class MixScan {
     uint8_t fits = 0;
   };
 
-  std::vector<double> weights_;
+  std::vector<double> weights_, roots_;
   std::vector<int32_t> gpu_counts_;
   std::vector<int64_t> cpu_milli_, mem_bytes_;
   std::vector<uint32_t> wish_of_;

@@ -21,7 +21,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::string_view kFormat = "berth-model-1", kKind = "network";
+// The second format has prices or serves any mix, which a reader of the first would pass over.
+constexpr std::string_view kFormat = "berth-model-1", kFormatWithPrices = "berth-model-2", kKind = "network";
 constexpr size_t kMaxFileBytes = 16 << 20;
 constexpr double kCoverage = 0.95;           // of the mix by typical pods
 constexpr size_t kGoldenPods = 200;
@@ -143,6 +144,33 @@ absl::StatusOr<Node> NodeFromJson(const Json& j) {
   return n;
 }
 
+// Name and place of every number of the options.
+template <class Options, class Visit>
+void EachPriceField(Options& o, Visit&& visit) {
+  visit("beta", o.beta), visit("period", o.period), visit("horizon", o.horizon), visit("least_to_come", o.least_to_come);
+  visit("typed_safety", o.prices.typed_safety), visit("multi_safety", o.prices.multi_safety), visit("smoothing", o.prices.smoothing);
+}
+
+Json ToJson(const PricedOptions& options) {
+  Json j = Json::object();
+  EachPriceField(options, [&](const char* name, double value) { j[name] = value; });
+  return j;
+}
+
+absl::StatusOr<PricedOptions> PricesFromJson(const Json& j) {
+  if (!j.is_object()) return Bad("prices", j.dump().substr(0, 64), "an object");
+  PricedOptions options;
+  absl::Status status;
+  EachPriceField(options, [&](const char* name, double& value) {
+    const auto it = j.find(name);
+    if (it == j.end() || !it->is_number()) status = Bad(fmt::format("prices {}", name), it == j.end() ? "missing" : it->dump(), "a number");
+    else value = it->template get<double>();
+  });
+  if (!status.ok()) return status;
+  BERTH_RETURN_IF_ERROR(ValidatePricedOptions(options));
+  return options;
+}
+
 TensorMap ToTensors(const NetworkWeights& w) {
   const int64_t h = w.hidden;
   TensorMap tensors{{"linear", {{kFeatureCount}, w.linear}}};
@@ -157,23 +185,15 @@ TensorMap ToTensors(const NetworkWeights& w) {
   return tensors;
 }
 
-absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, std::vector<std::string> class_models, size_t classes) {
+// Weights of the first `features` features; those of the rest are 0. `classes`: how many class weights there must be.
+absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, int64_t features, std::vector<std::string> class_models, size_t classes) {
   NetworkWeights w;
   w.hidden = hidden;
   w.class_models = std::move(class_models);
-  const TensorMap wanted = [&] {
-    NetworkWeights zero;
-    zero.hidden = hidden;
-    const auto h = static_cast<size_t>(hidden);
-    zero.linear.resize(kFeatureCount);
-    zero.w1.resize(h * kFeatureCount);
-    zero.b1.resize(h);
-    zero.w2.resize(h * h);
-    zero.b2.resize(h);
-    zero.w3.resize(h);
-    zero.classes.resize(classes);
-    return ToTensors(zero);
-  }();
+  const int64_t h = hidden;
+  TensorMap wanted{{"linear", {{features}, {}}}};
+  if (h > 0) wanted.insert({{"w1", {{h, features}, {}}}, {"b1", {{h}, {}}}, {"w2", {{h, h}, {}}}, {"b2", {{h}, {}}}, {"w3", {{h}, {}}}});
+  if (classes > 0) wanted.insert({"classes", {{static_cast<int64_t>(classes)}, {}}});
   for (const auto& [name, tensor] : wanted) {
     const auto it = tensors.find(name);
     if (it == tensors.end()) return Bad(fmt::format("tensor {}", name), "missing", fmt::format("shape [{}]", fmt::join(tensor.shape, ", ")));
@@ -186,8 +206,14 @@ absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden,
   }
   const auto take = [&](const char* name) { return tensors.at(name).values; };
   w.linear = take("linear");
+  w.linear.resize(kFeatureCount, 0);
   if (classes > 0) w.classes = take("classes");
-  if (hidden > 0) w.w1 = take("w1"), w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
+  if (hidden > 0) {
+    const std::vector<float> w1 = take("w1");
+    w.w1.assign(static_cast<size_t>(h) * kFeatureCount, 0);
+    for (int64_t r = 0; r < h; ++r) std::copy_n(w1.begin() + r * features, features, w.w1.begin() + r * kFeatureCount);
+  }
+  if (hidden > 0) w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
   BERTH_RETURN_IF_ERROR(ValidateWeights(w));
   return w;
 }
@@ -249,7 +275,7 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
   BERTH_ASSIGN_OR_RETURN(const std::string manifest_bytes, ReadFile(dir, "manifest.json"));
   BERTH_ASSIGN_OR_RETURN(const Json manifest, ParseObject("manifest.json", manifest_bytes));
   BERTH_ASSIGN_OR_RETURN(const std::string format, Text(manifest, "format"));
-  if (format != kFormat) return Bad("format", format, kFormat);
+  if (format != kFormat && format != kFormatWithPrices) return Bad("format", format, fmt::format("{} or {}", kFormat, kFormatWithPrices));
   BERTH_ASSIGN_OR_RETURN(const std::string kind, Text(manifest, "kind"));
   if (kind != kKind) return Bad("kind", kind, kKind);
   ModelContent content;
@@ -259,10 +285,10 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
   BERTH_ASSIGN_OR_RETURN(const int64_t hidden, Integer(manifest, "hidden", 0, 256));
   const auto features = manifest.find("features");
   if (features == manifest.end() || !features->is_array()) return Bad("features", features == manifest.end() ? "missing" : features->dump().substr(0, 64), "a list of names");
-  if (features->size() != kFeatureCount) {
-    return absl::FailedPreconditionError(fmt::format("model features is \"{} features\", accepted: the {} features of this program", features->size(), kFeatureCount));
+  if (features->empty() || features->size() > kFeatureCount) {
+    return absl::FailedPreconditionError(fmt::format("model features is \"{} features\", accepted: the {} features of this program, or the first of them", features->size(), kFeatureCount));
   }
-  for (size_t i = 0; i < kFeatureCount; ++i) {
+  for (size_t i = 0; i < features->size(); ++i) {
     if ((*features)[i] != FeatureNames()[i]) {
       return absl::FailedPreconditionError(fmt::format("model features[{}] is {}, accepted: {}: the model was made for another feature list", i, (*features)[i].dump(), FeatureNames()[i]));
     }
@@ -277,6 +303,14 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
     content.mix.push_back(std::move(c));
   }
   BERTH_RETURN_IF_ERROR(CheckMix(content.mix));
+  if (format == kFormatWithPrices) {
+    const auto any = manifest.find("serves_any_mix");
+    if (any != manifest.end() && !any->is_boolean()) return Bad("serves_any_mix", any->dump(), "true or false");
+    content.serves_any_mix = any != manifest.end() && any->get<bool>();
+    if (const auto prices = manifest.find("prices"); prices != manifest.end()) {
+      BERTH_ASSIGN_OR_RETURN(content.prices, PricesFromJson(*prices));
+    }
+  }
   content.trained_on_json = manifest.value("trained_on", Json::object()).dump();
   content.metrics_json = manifest.value("metrics", Json::object()).dump();
   BERTH_ASSIGN_OR_RETURN(const std::string sha, Text(manifest, "weights_sha256"));
@@ -292,11 +326,11 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
     class_models = it->get<std::vector<std::string>>();
     classes = ClassTerms::Count(TypicalPods(content.mix, kCoverage, false).size(), class_models.size());
   }
-  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), std::move(class_models), classes));
+  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), static_cast<int64_t>(features->size()), std::move(class_models), classes));
   BERTH_ASSIGN_OR_RETURN(const std::string golden_bytes, ReadFile(dir, "golden.json"));
   BERTH_ASSIGN_OR_RETURN(const Json golden, ParseObject("golden.json", golden_bytes));
   if (policy != nullptr) {
-    BERTH_ASSIGN_OR_RETURN(*policy, MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix));
+    BERTH_ASSIGN_OR_RETURN(*policy, MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix, content.prices));
     BERTH_RETURN_IF_ERROR(CheckGolden(**policy, golden));
   }
   return content;
@@ -318,27 +352,32 @@ absl::Status WriteFile(const std::filesystem::path& path, const std::string& byt
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights, const PodMix& mix) {
+absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights,
+                                                              const PodMix& mix, const std::optional<PricedOptions>& prices) {
   BERTH_RETURN_IF_ERROR(ValidateWeights(weights));
   BERTH_RETURN_IF_ERROR(CheckMix(mix));
-  PodMix typical = TypicalPods(mix, kCoverage, false);
-  BERTH_RETURN_IF_ERROR(CheckClasses(weights, typical.size()));
+  if (prices) BERTH_RETURN_IF_ERROR(ValidatePricedOptions(*prices));
+  BERTH_RETURN_IF_ERROR(CheckClasses(weights, TypicalPods(mix, kCoverage, false).size()));
   ClassPolicySpec spec;
   spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
                "trained by berth train", "", {}};
+  if (prices) spec.info.formula += fmt::format("; phi is less by {} x the worth of the free devices at the prices of a linear program", prices->beta);
+  spec.info.is_adaptive = prices.has_value();
   spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), typical = std::move(typical)] {
-    return MakePotentialScorer(MakeNetworkPotential(shared, typical));
+  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), mix, prices] {
+    const PotentialFactory network = [shared](const PodMix& m) { return MakeNetworkPotential(shared, TypicalPods(m, kCoverage, false), m); };
+    return MakePotentialScorer(prices ? MakePricedPotential(network, mix, *prices) : network(mix));
   };
   return MakeClassPolicy(std::move(spec));
 }
 
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir) { return Read(dir, nullptr); }
 
-absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir) {
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given) {
   std::shared_ptr<const Policy> policy;
-  BERTH_RETURN_IF_ERROR(Read(dir, &policy).status());
-  return policy;
+  BERTH_ASSIGN_OR_RETURN(const ModelContent content, Read(dir, &policy));
+  if (given == nullptr || given->empty() || !content.serves_any_mix) return policy;
+  return MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, *given, content.prices);
 }
 
 absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelContent& content) {
@@ -347,7 +386,7 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
   if (content.version < 1 || content.version > std::numeric_limits<int32_t>::max()) return Bad("version", fmt::format("{}", content.version), "a whole number from 1");
   if (content.golden_nodes.empty() || content.golden_nodes.size() > kMaxGoldenNodes) return Bad("golden nodes", fmt::format("{}", content.golden_nodes.size()), fmt::format("1 to {}", kMaxGoldenNodes));
   const std::string version = fmt::format("{}", content.version);
-  BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy(content.name, version, content.weights, content.mix));
+  BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy(content.name, version, content.weights, content.mix, content.prices));
   const Json trained_on = Json::parse(content.trained_on_json.empty() ? "{}" : content.trained_on_json, nullptr, false);
   const Json metrics = Json::parse(content.metrics_json.empty() ? "{}" : content.metrics_json, nullptr, false);
   if (trained_on.is_discarded() || metrics.is_discarded()) return Bad("trained_on or metrics", "no JSON", "JSON text");
@@ -373,8 +412,11 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
   BERTH_ASSIGN_OR_RETURN(golden["steps"], GoldenSteps(*policy, nodes, pods));
 
   const std::string weights = ToSafetensors(ToTensors(content.weights));
-  Json manifest{{"format", kFormat}, {"name", content.name}, {"version", content.version}, {"kind", kKind}, {"hidden", content.weights.hidden},
+  const bool is_second = content.prices || content.serves_any_mix;
+  Json manifest{{"format", is_second ? kFormatWithPrices : kFormat}, {"name", content.name}, {"version", content.version}, {"kind", kKind}, {"hidden", content.weights.hidden},
                 {"features", Json::array()}, {"weights_sha256", Sha256Hex(weights)}, {"mix", Json::array()}, {"trained_on", trained_on}, {"metrics", metrics}};
+  if (content.prices) manifest["prices"] = ToJson(*content.prices);
+  if (content.serves_any_mix) manifest["serves_any_mix"] = true;
   for (std::string_view name : FeatureNames()) manifest["features"].push_back(name);
   if (!content.weights.classes.empty()) manifest["class_models"] = content.weights.class_models;
   for (const MixClass& c : content.mix) manifest["mix"].push_back({{"request", ToJson(c.request)}, {"weight", c.weight}});

@@ -8,6 +8,7 @@
 #define BERTH_POLICY_POTENTIAL_MODEL_DIR_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "cluster/policy.h"
 #include "policy/pod_mix.h"
 #include "policy/potential/network.h"
+#include "policy/potential/priced_potential.h"
 
 namespace berth {
 
@@ -24,6 +26,8 @@ struct ModelContent {
   int64_t version = 1;              // 1 or more
   NetworkWeights weights;
   PodMix mix;                       // as MixOf(workload); the typical pods are taken from it
+  std::optional<PricedOptions> prices;   // none: a potential without prices
+  bool serves_any_mix = false;      // trained to look ahead to whatever mix it is given, `mix` being the one where none is
   std::string trained_on_json;      // free JSON text, e.g. {"workload": "openb-like", "seed": 1}
   std::string metrics_json;         // free JSON text: what was measured, with the command
   std::vector<Node> golden_nodes;   // a small cluster for the golden answers, at most 64 nodes
@@ -38,12 +42,14 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
 // (kind "model", ties by least free memory, then rank). Files are opened without following links and at most 16 MiB large.
 // Errors: NOT_FOUND a file; INVALID_ARGUMENT what is wrong with it, e.g. both numbers where sizes differ;
 // FAILED_PRECONDITION it was made for another feature list, or gives other golden answers on this machine.
-absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir);
+// `given`: the mix at hand, for models that serve any; null: the model's own.
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given = nullptr);
 // The same without a policy: what is inside, for `berth model` and for training on from it.
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir);
 
 // The policy of some weights, as LoadModelDir would make it.
-absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights, const PodMix& mix);
+absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights,
+                                                              const PodMix& mix, const std::optional<PricedOptions>& prices = std::nullopt);
 
 }  // namespace berth
 

@@ -26,12 +26,20 @@ void Layer(const std::vector<float>& w, const std::vector<float>& b, const float
 
 class NetworkPotential : public Potential {
  public:
-  NetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical)
-      : weights_(std::move(weights)), extractor_(typical), terms_(std::move(typical), weights_->class_models),
-        z_(weights_->classes.size()) {}
+  NetworkPotential(std::shared_ptr<const NetworkWeights> weights, const PodMix& typical, PodMix mix)
+      : weights_(std::move(weights)), extractor_(typical, std::move(mix)), terms_(typical, weights_->class_models), z_(weights_->classes.size()) {}
   void Reset(const ClusterState& view, const ScoreContext&) override {
+    ratios_ = ClusterRatios::Of(view);
     extractor_.Reset(view);
     if (!z_.empty()) terms_.Reset(view);
+  }
+  PotentialVersion Observe(const ClusterState& view, const Pod&, const ResolvedRequest&, bool) override {
+    if (const ClusterRatios now = ClusterRatios::Of(view); now != ratios_) {   // nodes came or went
+      ratios_ = now;
+      extractor_.Reset(view);
+      ++version_.values;
+    }
+    return version_;
   }
   double Value(const Shape& shape, const NodeState& state) override {
     Features x;
@@ -46,6 +54,8 @@ class NetworkPotential : public Potential {
   FeatureExtractor extractor_;
   ClassTerms terms_;
   std::vector<float> z_;
+  ClusterRatios ratios_;
+  PotentialVersion version_;
 };
 
 NetworkWeights LinearWeights(std::initializer_list<std::pair<std::string_view, float>> values) {
@@ -96,6 +106,14 @@ NetworkWeights KeepEmptyWeights() {
   return LinearWeights({{"fragment", 1}, {"sqrt_idle", 0.3f}, {"full_share_2", -1.8f}, {"all_full", -0.9f}, {"cpu_fragment", 1}});
 }
 
+NetworkWeights UniversalWeights() {
+  return LinearWeights({{"fragment", 1}, {"idle", 0.129f}, {"sqrt_idle", 0.771f}, {"has_full", -0.75f}, {"full", 0.54f}, {"sum_g2", 0.507f},
+                        {"cpu_ratio_12", 0.489f}, {"sqrt_cpu", 0.723f}, {"mem_ratio_48", 0.237f}, {"no_cpu_8", 1.695f}, {"no_cpu_12", 1.449f},
+                        {"no_cpu_16", 0.063f}, {"no_mem_32", -0.183f}, {"no_mem_48", -0.303f}, {"surplus_cpu_16", 1.182f},
+                        {"surplus_mem_64", 1.035f}, {"sqrt_mem", 0.078f}, {"has_partly_used", 0.168f}, {"dead", 5.166f}, {"dead_all", -0.675f},
+                        {"surplus_cpu_12", 0.291f}, {"all_full", -0.015f}});
+}
+
 float MlpForward(const NetworkWeights& w, const Features& x) {
   if (w.hidden == 0) return 0;
   std::array<float, kMaxHidden> a, b;
@@ -118,8 +136,8 @@ double ClassValue(const NetworkWeights& w, const float* z) {
   return sum;
 }
 
-std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical) {
-  return std::make_unique<NetworkPotential>(std::move(weights), std::move(typical));
+std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical, PodMix mix) {
+  return std::make_unique<NetworkPotential>(std::move(weights), typical, std::move(mix));
 }
 
 }  // namespace berth

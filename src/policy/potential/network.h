@@ -36,6 +36,8 @@ absl::Status CheckClasses(const NetworkWeights& weights, size_t typical);
 // devices are all free.
 NetworkWeights StrandingWeights();
 NetworkWeights KeepEmptyWeights();
+// To be served with prices, on any mix of pods that do not depart.
+NetworkWeights UniversalWeights();
 
 // mlp(x) in float32, sums in index order. Requires valid weights. Cost: hidden x (features + hidden) multiplications.
 float MlpForward(const NetworkWeights& weights, const Features& x);
@@ -43,8 +45,8 @@ double NetworkValue(const NetworkWeights& weights, const Features& x);
 // classes . z, z as ClassTerms computes it; 0 without classes. Cost: one multiplication a term.
 double ClassValue(const NetworkWeights& weights, const float* z);
 
-// `typical`: typical pods with their memory. Requires weights that pass both checks.
-std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical);
+// `typical` and `mix` as FeatureExtractor. Requires weights that pass both checks.
+std::unique_ptr<Potential> MakeNetworkPotential(std::shared_ptr<const NetworkWeights> weights, PodMix typical, PodMix mix = {});
 
 }  // namespace berth
 

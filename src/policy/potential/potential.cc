@@ -22,6 +22,13 @@ class PotentialScorer : public ClassScorer {
     potential_->Reset(view, context);
   }
 
+  uint64_t Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) override {
+    const PotentialVersion version = potential_->Observe(view, pod, request, is_arrival);
+    if (version.values != version_.values) values_.clear();
+    version_ = version;
+    return uint64_t{version.values} << 32 | version.prices;
+  }
+
   Scored Score(const Shape& shape, const NodeState& state, const ResolvedRequest& request) override {
     const double before = Value(shape, state);
     const double class_term = potential_->ClassTerm(shape, state, request);
@@ -45,13 +52,15 @@ class PotentialScorer : public ClassScorer {
 
  private:
   double Value(const Shape& shape, const NodeState& state) {
+    if (!potential_->is_memoised()) return potential_->Value(shape, state) - potential_->Worth(shape, state);
     if (values_.size() >= kMaxStates) values_.clear();
     const auto [it, is_new] = values_.try_emplace(state, 0.0);
     if (is_new) it->second = potential_->Value(shape, state);
-    return it->second;
+    return it->second - potential_->Worth(shape, state);
   }
 
   const std::unique_ptr<Potential> potential_;
+  PotentialVersion version_;
   ScoreContext context_;
   absl::flat_hash_map<NodeState, double> values_;
 };

@@ -11,13 +11,32 @@
 
 namespace berth {
 
-// Phi of a node's free state. One instance a Decider; not thread-safe; must be a function of the state alone.
+// Which values of a potential still hold: those of another number are stale.
+struct PotentialVersion {
+  uint32_t values = 0;   // of Value
+  uint32_t prices = 0;   // of Worth
+  friend bool operator==(const PotentialVersion&, const PotentialVersion&) = default;
+};
+
+// Phi of a node's free state. One instance a Decider; not thread-safe. Between two versions it is a function of the state alone.
 class Potential {
  public:
   virtual ~Potential() = default;
   // As ClassScorer::Reset.
   virtual void Reset(const ClusterState& view, const ScoreContext& context) { (void)view, (void)context; }
+  // Before every decision: what is asked, and whether it is a new arrival (not a pod that asks again).
+  virtual PotentialVersion Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) {
+    (void)view, (void)pod, (void)request, (void)is_arrival;
+    return {};
+  }
+  // Memoised by the scorer where is_memoised() says so.
   virtual double Value(const Shape& shape, const NodeState& state) = 0;
+  virtual bool is_memoised() const { return true; }
+  // What the free capacity is worth at the prices of now; subtracted from Value, never memoised, so it must be cheap.
+  virtual double Worth(const Shape& shape, const NodeState& state) const {
+    (void)shape, (void)state;
+    return 0;
+  }
   // Whether placing also depends on the pod class itself (an index table per class); 0 for a pure potential. Added to
   // Phi(after) - Phi(before).
   virtual double ClassTerm(const Shape& shape, const NodeState& before, const ResolvedRequest& request) {

@@ -1,0 +1,39 @@
+// A potential with prices: Phi(s) - beta x worth of the free devices at prices that are solved again as the cluster fills, and,
+// where wanted, for a mix that is learned from the arrivals so far.
+#ifndef BERTH_POLICY_POTENTIAL_PRICED_POTENTIAL_H_
+#define BERTH_POLICY_POTENTIAL_PRICED_POTENTIAL_H_
+
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "policy/pod_mix.h"
+#include "policy/potential/potential.h"
+#include "policy/potential/prices.h"
+
+namespace berth {
+
+struct PricedOptions {
+  double beta = 10;              // weight of the worth, 0 to 1000
+  double period = 0.02;          // prices are solved again when that share of the cluster's GPUs was asked for, 0.001 to 1
+  // GPUs to come: (horizon - share asked for so far) x all, at least `least_to_come` x all. Once pods have left, the share that is
+  // in use counts instead of what was asked for.
+  double horizon = 1.05;
+  double least_to_come = 0.02;
+  // Forget the given mix: count the classes of the arrivals so far instead. Nothing is priced before the first 16 arrivals.
+  bool learns_mix = false;
+  PriceOptions prices;
+};
+// Errors: INVALID_ARGUMENT naming field, value and range.
+absl::Status ValidatePricedOptions(const PricedOptions& options);
+
+// The potential that the worth is subtracted from, for one mix.
+using PotentialFactory = std::function<std::unique_ptr<Potential>(const PodMix& mix)>;
+
+// Its decisions are adaptive (PolicyInfo::is_adaptive). A solve takes 1 to 15 ms on 1,213 nodes and happens inside Observe.
+// `mix`: all classes of the workload.
+std::unique_ptr<Potential> MakePricedPotential(PotentialFactory inner, PodMix mix, const PricedOptions& options);
+
+}  // namespace berth
+
+#endif  // BERTH_POLICY_POTENTIAL_PRICED_POTENTIAL_H_

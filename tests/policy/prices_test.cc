@@ -1,0 +1,192 @@
+// Prices of free devices: what the linear program must say where the answer is plain.
+#include "policy/potential/prices.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+#include "policy/potential/priced_potential.h"
+#include "policy/registry.h"
+
+namespace berth {
+namespace {
+
+Node GpuNode(const std::string& name, int gpus, const std::string& model = "", int64_t cpu_milli = 96000, int64_t gib = 384) {
+  Node node;
+  node.name = name;
+  node.cpu_milli = cpu_milli;
+  node.mem_bytes = gib << 30;
+  node.gpu_count = gpus;
+  node.gpu_model = model;
+  return node;
+}
+
+PodRequest Gpu(int milli, int count = 1, std::vector<std::string> models = {}) {
+  PodRequest r;
+  r.cpu_milli = 1000;
+  r.mem_bytes = int64_t{1} << 30;
+  r.gpu_count = count;
+  r.gpu_milli = milli;
+  r.gpu_models = std::move(models);
+  return r;
+}
+
+struct Solved {
+  Solved(std::vector<Node> nodes, const PodMix& mix, double to_come, PriceOptions options = {}) {
+    for (const Node& node : nodes) EXPECT_TRUE(state.AddNode(node).ok());
+    prices = std::make_unique<Prices>(options, state, ResolveMix(state, mix));
+    const absl::Status status = prices->Solve(state, to_come);
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  double Of(int milli, const char* model = "") const { return prices->DeviceValue(state.FindGpuModel(model), milli); }
+  ClusterState state;
+  std::unique_ptr<Prices> prices;
+};
+
+TEST(Prices, AResidueIsWorthWhatFitsIntoIt) {
+  const Solved s({GpuNode("n", 8)}, {{Gpu(500), 1}}, 40);
+  EXPECT_GT(s.Of(500), 0);
+  EXPECT_NEAR(s.Of(1000), 2 * s.Of(500), 1e-9);
+  EXPECT_EQ(s.Of(490), 0);
+  EXPECT_NEAR(s.Of(990), s.Of(500), 1e-9);
+}
+
+TEST(Prices, WhereThereIsRoomForAllNothingHasAPrice) {
+  const Solved s({GpuNode("n", 8)}, {{Gpu(500), 1}}, 2);
+  EXPECT_NEAR(s.Of(1000), 0, 1e-9);
+}
+
+// What does not fit any class is dead: 810 leaves 190, which a class of 190 makes worth something.
+TEST(Prices, ADeadResidueGetsAPriceFromTheClassThatUsesIt) {
+  const Solved without({GpuNode("n", 8)}, {{Gpu(810), 1}}, 40);
+  EXPECT_EQ(without.Of(190), 0);
+  const Solved with({GpuNode("n", 8)}, {{Gpu(810), 1}, {Gpu(190), 1}}, 40);
+  EXPECT_GT(with.Of(190), 0);
+  EXPECT_NEAR(with.Of(1000), with.Of(810) + with.Of(190), 1e-9);
+}
+
+TEST(Prices, AScarceModelIsDearerThanOneThatAllMayUse) {
+  PodMix mix = {{Gpu(1000), 0.5}, {Gpu(1000, 1, {"A"}), 0.5}};
+  const Solved s({GpuNode("a", 2, "A"), GpuNode("b1", 8, "B"), GpuNode("b2", 8, "B")}, mix, 16);
+  EXPECT_EQ(s.prices->groups(), 3) << "A, B, and devices without a name";
+  EXPECT_GT(s.Of(1000, "A"), s.Of(1000, "B") + 0.05);
+  // Without pods that insist, models are one group and cost the same.
+  const Solved same({GpuNode("a", 2, "A"), GpuNode("b1", 8, "B")}, {{Gpu(1000), 1}}, 40);
+  EXPECT_EQ(same.prices->groups(), 2);
+  EXPECT_EQ(same.Of(1000, "A"), same.Of(1000, "B"));
+}
+
+// Two nodes of 8: one wholly free, one with 4 devices used up. Pods of 8 devices make whole nodes worth more than their devices.
+TEST(Prices, AWholeNodeIsWorthMoreThanItsDevicesWhereBigPodsCome) {
+  ClusterState state;
+  ASSERT_TRUE(state.AddNode(GpuNode("whole", 8)).ok());
+  ASSERT_TRUE(state.AddNode(GpuNode("half", 8)).ok());
+  ASSERT_TRUE(state.Place(state.Resolve(Gpu(1000, 4)), NodeId(1), 0b1111).ok());
+  Prices prices({}, state, ResolveMix(state, {{Gpu(1000), 0.8}, {Gpu(1000, 8), 0.2}}));
+  ASSERT_TRUE(prices.Solve(state, 40).ok());
+  const auto value = [&](uint32_t node) {
+    const NodeState& s = state.state_class(state.view(NodeId(node)).class_id).state;
+    return prices.Value(state.shape_of(s), s);
+  };
+  EXPECT_GE(value(0), 2 * value(1) - 1e-9);
+  // Once a device of the whole node is taken, no big pod fits there and the bonus is gone.
+  ASSERT_TRUE(state.Place(state.Resolve(Gpu(1000)), NodeId(0), 1).ok());
+  EXPECT_NEAR(value(0), 7 * prices.DeviceValue(-1, 1000), 1e-9);
+}
+
+// Values grow with the residue and are superadditive, whatever the mix: they come out of one knapsack.
+TEST(Prices, ValuesAreThoseOfAKnapsack) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    Rng rng = Rng::Stream(seed, 5);
+    PodMix mix;
+    for (int i = 0; i < 8; ++i) mix.push_back({Gpu(static_cast<int>(50 + rng.Below(951))), 0.1 + rng.Uniform()});
+    ClusterState state;
+    for (int i = 0; i < 6; ++i) ASSERT_TRUE(state.AddNode(GpuNode("n" + std::to_string(i), 8)).ok());
+    for (int i = 0; i < 24; ++i) {
+      ASSERT_TRUE(state.Place(state.Resolve(Gpu(static_cast<int>(50 + rng.Below(900)))), NodeId(static_cast<uint32_t>(i % 6)), 1u << (i / 6)).ok());
+    }
+    PriceOptions once;
+    once.smoothing = 1;
+    Prices prices(once, state, ResolveMix(state, mix));
+    for (double to_come : {60.0, 30.0, 10.0}) {
+      ASSERT_TRUE(prices.Solve(state, to_come).ok());
+      const auto v = [&](int milli) { return prices.DeviceValue(-1, milli); };
+      for (int r = 10; r <= 1000; r += 10) {
+        EXPECT_GE(v(r), v(r - 10) - 1e-12);
+        for (int a = 10; 2 * a <= r; a += 70) EXPECT_GE(v(r), v(a) + v(r - a) - 1e-9) << r << " " << a;
+        EXPECT_LE(v(r), 1.0 * r / 1000 + 1e-9) << "a GPU's worth of pods is worth a GPU at most";
+      }
+    }
+  }
+}
+
+TEST(PricedPotential, OptionsAreChecked) {
+  PricedOptions o;
+  EXPECT_TRUE(ValidatePricedOptions(o).ok());
+  o.period = 0;
+  EXPECT_NE(std::string(ValidatePricedOptions(o).message()).find("prices period"), std::string::npos);
+  o = {};
+  o.beta = std::nan("");
+  EXPECT_NE(std::string(ValidatePricedOptions(o).message()).find("prices beta"), std::string::npos);
+}
+
+// One A and one B are free; most pods to come insist on A. A pod that takes either goes to B, by prices alone.
+TEST(PricedPotential, KeepsScarceDevicesForThoseWhoNeedThem) {
+  ClusterState state;
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(state.AddNode(GpuNode("a" + std::to_string(i), 1, "A")).ok());
+    ASSERT_TRUE(state.AddNode(GpuNode("b" + std::to_string(i), 1, "B")).ok());
+  }
+  PolicyContext context;
+  context.mix = {{Gpu(1000), 0.3}, {Gpu(1000, 1, {"A"}), 0.7}};
+  const auto policy = MakePolicy("stranding-priced", context);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  EXPECT_TRUE((*policy)->info().is_adaptive);
+  const auto decider = (*policy)->NewDecider();
+  Pod pod;
+  pod.request = Gpu(1000);
+  for (int i = 0; i < 4; ++i) {
+    const Decision d = decider->Decide(state, pod, 0, {});
+    ASSERT_TRUE(d.is_placed);
+    EXPECT_EQ(state.node(d.node).spec.gpu_model, "B") << i;
+    ASSERT_TRUE(state.Place(state.Resolve(pod.request), d.node, d.devices).ok());
+  }
+}
+
+// The same without being told the mix: it learns from what was asked that A is scarce.
+TEST(PricedPotential, LearnsTheMixFromArrivals) {
+  const auto nth_choice = [](bool learns, bool sees_typed) {
+    ClusterState state;
+    for (int i = 0; i < 40; ++i) {
+      EXPECT_TRUE(state.AddNode(GpuNode("a" + std::to_string(i), 1, "A")).ok());
+      EXPECT_TRUE(state.AddNode(GpuNode("b" + std::to_string(i), 1, "B")).ok());
+    }
+    PricedOptions options;
+    options.learns_mix = learns;
+    ClassPolicySpec spec;
+    spec.info.name = "learns";
+    spec.scorer = [options] {
+      return MakePotentialScorer(MakePricedPotential([](const PodMix& mix) { return MakeStrandingPotential(mix); }, {{Gpu(1000), 1}}, options));
+    };
+    const auto policy = MakeClassPolicy(std::move(spec));
+    const auto decider = policy->NewDecider();
+    std::string model;
+    for (int i = 0; i < 33; ++i) {
+      Pod pod;
+      pod.request = i < 32 && sees_typed && i % 3 != 0 ? Gpu(1000, 1, {"A"}) : Gpu(1000);
+      const Decision d = decider->Decide(state, pod, 0, {});
+      EXPECT_TRUE(d.is_placed);
+      model = state.node(d.node).spec.gpu_model;
+      if (i < 32 && i % 3 != 0) {
+        EXPECT_TRUE(state.Place(state.Resolve(pod.request), d.node, d.devices).ok());
+      }
+    }
+    return model;
+  };
+  EXPECT_EQ(nth_choice(true, true), "B");
+  EXPECT_EQ(nth_choice(false, true), "A") << "without learning the lowest rank wins: the test can tell";
+}
+
+}  // namespace
+}  // namespace berth
