@@ -63,7 +63,7 @@ absl::StatusOr<std::vector<ChurnBound>> BoundChurn(const Workload& workload, std
 // Pods that never end count with an hour, as in EnvStats. Errors: FAILED_PRECONDITION no recorded arrivals, or none that
 // counts and asks for something. Cost: `slices` LPs.
 absl::StatusOr<std::vector<ChurnBound>> BoundRecorded(const Workload& workload, std::span<const double> loads, int64_t warmup_us,
-                                                      int64_t window_us, int slices = 200);
+                                                      int64_t window_us, int slices = 1000);
 
 // --- What a policy has removed of the loss that can be avoided -------------------------------------------------------------
 
