@@ -331,8 +331,8 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   CLI::App* verb = app.add_subcommand("evaluate", "Any set of policies on any workload: paired seeds, confidence intervals, JSON and an HTML report");
   verb->footer(
       "Examples:\n"
-      "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty\n"
-      "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --bound --json\n"
+      "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty --bound\n"
+      "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
       "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --sample-nodes 151 --load 0.9,1.0,1.1 --seeds 101-108 --model DIR --json\n"
       "  berth evaluate --protocol azure --dev v1.dev.txt --test v1.test.txt --host 64/192 --replicas 6 --policies best-fit,fgd,index\n"
       "  berth evaluate --workload vm-like --policies best-fit,index --out report/");

@@ -30,8 +30,9 @@ struct FgdBound {
 
 // For every sequence and every checkpoint: what is offered are the pods up to the last one at which the arrived demand is not
 // above the checkpoint. Seed after seed, checkpoints ascending. may_refuse holds for each sequence; no_refusal for the mean
-// over sequences, but for what one pod more or less changes for those that follow. (A point of the published curve is a mean over half a percent
-// to both sides; what the LP can place is concave in what has arrived, so that such a mean changes nothing.)
+// over sequences, but for what one pod more or less changes for those that follow. A point of the published curve is a mean
+// over half a percent of arrivals to both sides: what the LP can place is concave in the supply, so that this adds nothing but the
+// chance in which pods that half percent holds.
 // Errors: as RunFgdProtocol and PlacementLp. Cost: 0.02 to 0.5 s a sequence and checkpoint of 10,000 pods.
 absl::StatusOr<std::vector<FgdBound>> BoundFgdProtocol(const std::vector<Node>& nodes, const std::vector<PodRequest>& pods,
                                                        const std::vector<FgdSequence>& sequences, std::vector<int> checkpoints,
@@ -63,7 +64,7 @@ absl::StatusOr<std::vector<ChurnBound>> BoundChurn(const Workload& workload, std
 // Pods that never end count with an hour, as in EnvStats. Errors: FAILED_PRECONDITION no recorded arrivals, or none that
 // counts and asks for something. Cost: `slices` LPs.
 absl::StatusOr<std::vector<ChurnBound>> BoundRecorded(const Workload& workload, std::span<const double> loads, int64_t warmup_us,
-                                                      int64_t window_us, int slices = 200);
+                                                      int64_t window_us, int slices = 1000);
 
 // --- What a policy has removed of the loss that can be avoided -------------------------------------------------------------
 

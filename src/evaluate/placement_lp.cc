@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -18,7 +19,7 @@ enum Resource : size_t { kCpus, kMemoryGib, kPodSlots, kFirstExtended };
 
 constexpr size_t kMostShapes = 64;
 constexpr double kGap = 1e-8;         // of the bound's size: generation ends
-constexpr double kViolation = 1e-8;   // of a refusal row, in shares
+constexpr double kViolation = 1e-6;   // of a refusal row, in shares; above what the solver leaves of a row that it has
 
 double AmountOf(std::span<const ExtendedResource> list, const std::string& name) {
   for (const ExtendedResource& e : list) {
@@ -122,11 +123,14 @@ bool NeedsNoMore(const PodRequest& easy, const PodRequest& hard) {
 }
 
 PlacementLp::PlacementLp(std::span<const Node> nodes, std::vector<PodRequest> classes, Relation needs_no_more) {
-  std::set<std::string> names;
+  std::map<std::string, int64_t> most;
   for (const Node& n : nodes) {
-    for (const ExtendedResource& e : n.extended) names.insert(e.name);
+    for (const ExtendedResource& e : n.extended) most[e.name] = std::max({most[e.name], e.amount, int64_t{1}});
   }
-  extended_names_.assign(names.begin(), names.end());
+  for (const auto& [name, amount] : most) {
+    extended_names_.push_back(name);
+    extended_units_.push_back(static_cast<double>(amount));
+  }
   ReadNodes(nodes);
   ReadClasses(std::move(classes));
   no_harder_.resize(classes_.size());
@@ -149,7 +153,7 @@ void PlacementLp::ReadNodes(std::span<const Node> nodes) {
 
 void PlacementLp::AddNode(const Node& n, double tolerance) {
   std::vector<double> capacity = {static_cast<double>(n.cpu_milli) / 1000, static_cast<double>(n.mem_bytes) / kGib, static_cast<double>(n.max_pods)};
-  for (const std::string& name : extended_names_) capacity.push_back(AmountOf(n.extended, name));
+  for (size_t i = 0; i < extended_names_.size(); ++i) capacity.push_back(AmountOf(n.extended, extended_names_[i]) / extended_units_[i]);
   const auto shape = std::find_if(shapes_.begin(), shapes_.end(), [&](const Shape& s) { return HaveOneShape(s.first, n, tolerance); });
   if (shape == shapes_.end()) {
     shapes_.push_back({n, n, std::move(capacity), static_cast<double>(n.gpu_count), {}});
@@ -171,7 +175,7 @@ void PlacementLp::ReadClasses(std::vector<PodRequest> requests) {
     if (r.gpu_count > 0) c.size = static_cast<int>(std::lower_bound(sizes_.begin(), sizes_.end(), r.gpu_milli) - sizes_.begin());
     c.gpus = r.gpu_count;
     c.needs = {static_cast<double>(r.cpu_milli) / 1000, static_cast<double>(r.mem_bytes) / kGib, 1};
-    for (const std::string& name : extended_names_) c.needs.push_back(AmountOf(r.extended, name));
+    for (size_t i = 0; i < extended_names_.size(); ++i) c.needs.push_back(AmountOf(r.extended, extended_names_[i]) / extended_units_[i]);
     for (size_t s = 0; s < shapes_.size(); ++s) {
       if (FitsEmpty(r, shapes_[s].largest)) c.shapes.push_back(static_cast<int>(s));
     }
@@ -204,6 +208,7 @@ struct PlacementLp::Program {
   std::vector<int> copies;                            // of each size on one device
   Knapsack knapsack;
   std::vector<std::pair<int, int>> refusals;          // (hard, easy)
+  std::set<std::pair<int, int>> has_refusal;
   std::vector<int> refusal_rows;
 };
 
@@ -342,6 +347,7 @@ void PlacementLp::Program::AddRefusalRow(int hard, int easy) {
   const int columns[] = {share_columns[static_cast<size_t>(hard)], share_columns[static_cast<size_t>(easy)]};
   if (columns[0] < 0 || columns[1] < 0) return;
   refusals.emplace_back(hard, easy);
+  has_refusal.emplace(hard, easy);
   refusal_rows.push_back(program.AddRow(-LinearProgram::kInfinity, 0, std::vector<LpEntry>{{columns[0], 1}, {columns[1], -1}}));
 }
 
@@ -358,7 +364,8 @@ int PlacementLp::Program::AddViolatedRows() {
       least = program.value(column);
       worst = easy;
     }
-    if (worst >= 0) violated.emplace_back(static_cast<int>(hard), worst);
+    const std::pair row(static_cast<int>(hard), worst);
+    if (worst >= 0 && !has_refusal.contains(row)) violated.push_back(row);
   }
   for (const auto& [hard, easy] : violated) {
     AddRefusalRow(hard, easy);

@@ -102,6 +102,7 @@ class PlacementLp {
   std::vector<Class> classes_;
   std::vector<int> sizes_;               // GPU milli of a slot, ascending
   std::vector<std::string> extended_names_;
+  std::vector<double> extended_units_;   // the most that a node has of each, so that all figures are of one size
   std::vector<std::vector<int>> no_harder_;   // of each class: those that need no more than it
   std::vector<std::pair<int, int>> rows_;     // refusal rows (hard, easy) that were needed once
   double gpu_capacity_ = 0;

@@ -98,6 +98,11 @@ TEST(PlacementLp, CpuMemoryAndPodSlotsBindInSum) {
   PodRequest two = Ask(1, 1, 1, 1000);
   two.extended = {{"rdma", 2}};
   EXPECT_NEAR(BoundsOf({rdma}, {two}, {2}).may_refuse.value, 1.5, 1e-9);
+  rdma.extended = {{"disk_bytes", int64_t{3} << 40}};
+  two.extended = {{"disk_bytes", int64_t{2} << 40}};
+  EXPECT_NEAR(BoundsOf({rdma}, {two}, {2}).may_refuse.value, 1.5, 1e-9);
+  two.extended = {{"unknown", 1}};
+  EXPECT_NEAR(BoundsOf({rdma}, {two}, {2}).may_refuse.value, 0, 1e-9);
 }
 
 TEST(PlacementLp, PodsWithoutGpuTakeCpuFromThoseWithOne) {
@@ -507,7 +512,7 @@ TEST(BoundRecorded, NoRunRejectsLess) {
       churn.env.window_us = 8 * int64_t{3'600'000'000};
       churn.loads = {1.0};
       churn.seeds = {seed};
-      const auto bound = BoundRecorded(recorded, churn.loads, churn.env.warmup_us, churn.env.window_us);
+      const auto bound = BoundRecorded(recorded, churn.loads, churn.env.warmup_us, churn.env.window_us, 100);
       const auto runs = RunChurn(recorded, churn, {*MakePolicy("best-fit", context), *MakePolicy("fgd", context)}, {0, true});
       ASSERT_TRUE(bound.ok() && runs.ok());
       EXPECT_GT((*bound)[0].rejected_percent.may_refuse, 5) << name;
