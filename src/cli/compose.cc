@@ -12,9 +12,10 @@
 namespace berth::cli {
 namespace {
 
-PolicyContext ContextOf(const Workload& workload) {
+PolicyContext ContextOf(const Workload& workload, bool learns_mix) {
   PolicyContext context;
   context.mix = MixOf(workload);
+  context.learns_mix = learns_mix;
   context.resolve = [&workload](std::string_view name, const PolicyContext&) -> absl::StatusOr<std::shared_ptr<const Policy>> {
     if (name == "index") return MakeIndexPolicy(workload, IndexOptions());
     return nullptr;
@@ -25,7 +26,7 @@ PolicyContext ContextOf(const Workload& workload) {
 }  // namespace
 
 absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, const std::vector<std::string>& model_dirs,
-                                        const Workload& workload) {
+                                        const Workload& workload, bool learns_mix) {
   PolicyList policies;
   const auto add = [&](std::shared_ptr<const Policy> policy) -> absl::Status {
     for (const auto& other : policies) {
@@ -37,11 +38,11 @@ absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, c
     return absl::OkStatus();
   };
   for (const std::string& name : names) {
-    BERTH_ASSIGN_OR_RETURN(auto policy, MakeOnePolicy(name, "", workload));
+    BERTH_ASSIGN_OR_RETURN(auto policy, MakeOnePolicy(name, "", workload, learns_mix));
     BERTH_RETURN_IF_ERROR(add(std::move(policy)));
   }
   for (const std::string& dir : model_dirs) {
-    BERTH_ASSIGN_OR_RETURN(auto policy, MakeOnePolicy("", dir, workload));
+    BERTH_ASSIGN_OR_RETURN(auto policy, MakeOnePolicy("", dir, workload, learns_mix));
     BERTH_RETURN_IF_ERROR(add(std::move(policy)));
   }
   if (policies.empty()) return InvalidField("policies", "", "at least one policy or model; `berth policies` lists them");
@@ -49,7 +50,7 @@ absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, c
 }
 
 absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& name, const std::string& model_dir,
-                                                            const Workload& workload) {
+                                                            const Workload& workload, bool learns_mix) {
   if (name.empty() == model_dir.empty()) {
     return absl::InvalidArgumentError("give either a policy by name or a model directory");
   }
@@ -59,9 +60,9 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
   }
   if (!model_dir.empty()) {
     const PodMix mix = MixOf(workload);
-    return LoadModelDir(model_dir, &mix);
+    return LoadModelDir(model_dir, &mix, learns_mix);
   }
-  return MakePolicy(name, ContextOf(workload));
+  return MakePolicy(name, ContextOf(workload, learns_mix));
 }
 
 }  // namespace berth::cli

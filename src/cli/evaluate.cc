@@ -36,6 +36,7 @@ struct Flags {
   std::string out;
   bool has_bound = false;
   bool json = false;
+  bool learns_mix = false;
   bool is_quiet = false;
 };
 
@@ -140,7 +141,7 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
     return absl::InvalidArgumentError("the fgd protocol needs --nodes, --pods, --arrival and --noderank together, or none of them and --workload");
   }
   const auto names = flags.policies.empty() && flags.models.empty() ? DefaultPolicies(true) : SplitList(flags.policies);
-  BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, mix));
+  BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, mix, flags.learns_mix));
   FgdBounds bounds;
   if (flags.has_bound) {
     BERTH_ASSIGN_OR_RETURN(bounds, ComputeFgdBounds(nodes, requests, sequences, mix, {flags.jobs, flags.is_quiet}));
@@ -222,7 +223,7 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   churn.seeds = seeds;
   const bool has_gpus = HasGpus(workload);
   const auto names = flags.policies.empty() && flags.models.empty() ? DefaultPolicies(has_gpus) : SplitList(flags.policies);
-  BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, workload));
+  BERTH_ASSIGN_OR_RETURN(const auto policies, MakePolicies(names, flags.models, workload, flags.learns_mix));
   std::vector<ChurnBound> bounds;
   if (flags.has_bound) {
     BERTH_ASSIGN_OR_RETURN(bounds, ComputeChurnBounds(workload, churn));
@@ -358,6 +359,7 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   verb->add_option("--seeds", flags->seeds, "e.g. 42-51 or 1,2,5")->capture_default_str();
   verb->add_option("--policies", flags->policies, "names with commas between; `berth policies` lists them");
   verb->add_option("--model", flags->models, "model directory; may be given more than once");
+  verb->add_flag("--learn-mix", flags->learns_mix, "policies with prices learn the mix from the arrivals so far, instead of knowing it");
   verb->add_option("--jobs", flags->jobs, "threads (0 = one a core)")->check(CLI::Range(0, 1024));
   verb->add_option("--out", flags->out, "directory for report.html, results.json and the effective configuration");
   verb->add_flag("--bound", flags->has_bound, "also the least loss that any policy can have, and the share of the avoidable loss that each removes");

@@ -22,6 +22,7 @@ struct Flags {
   SidePortOptions side;
   std::string nodes, policy, model, workload;
   double slow_start_s = 0;
+  bool learns_mix = false;
 };
 
 // The nodes of --nodes: a workload (built-in name or YAML), or an openb node list.
@@ -47,7 +48,7 @@ absl::Status Run(Flags& flags) {
   }
   if (flags.policy.empty() && flags.model.empty()) flags.policy = "fgd-keep-empty";
   Server::Parts parts;
-  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, flags.model, workload));
+  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, flags.model, workload, flags.learns_mix));
   parts.nodes = std::move(nodes);
   parts.loader = [](const std::string& dir) { return LoadModelDir(dir); };
   flags.server.ledger.cluster.slow_start_us = static_cast<int64_t>(flags.slow_start_s * 1e6);
@@ -100,6 +101,7 @@ const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
   verb->add_option("--policy", flags->policy, "what decides, by name (berth policies)");
   verb->add_option("--model", flags->model, "what decides, as a model directory");
   verb->add_option("--workload", flags->workload, "the mix of pods that the policy looks ahead to; default: that of --nodes");
+  verb->add_flag("--learn-mix", flags->learns_mix, "a policy with prices learns the mix from the arrivals so far, instead of knowing it");
   verb->add_option("--models", o.models_dir, "root of the model repository, for promote and rollback");
   verb->add_option("--state", o.state_dir, "folder of the journal: placements and idempotency keys survive kill -9");
   verb->add_flag("--fsync", o.fsync, "with --state: survive the loss of power too; slower");

@@ -105,7 +105,9 @@ const std::vector<Entry>& Entries() {
                           "hand potential with device prices; see docs/policies.md", TieRule::kLeastFreeMemory,
                           [](const PolicyContext& c) -> ClassScorerFactory {
                             const PotentialFactory stranding = [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix, kTypicalCoverage, false)); };
-                            return [stranding, mix = c.mix] { return MakePotentialScorer(MakePricedPotential(stranding, mix, PricedOptions())); };
+                            PricedOptions options;
+                            options.learns_mix = c.learns_mix;
+                            return [stranding, mix = c.mix, options] { return MakePotentialScorer(MakePricedPotential(stranding, mix, options)); };
                           }));
     list->back().info.is_adaptive = true;
     return list;

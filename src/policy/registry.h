@@ -19,6 +19,7 @@ namespace berth {
 // What a policy may need to know of the cluster's work before it sees any.
 struct PolicyContext {
   PodMix mix;                                   // of pods; weights on any scale. Fragmentation rules need it
+  bool learns_mix = false;                      // policies with prices learn the mix from the arrivals instead
   std::optional<TieRule> tie;                   // instead of the policy's own
   std::string tie_policy;                       // break ties by this rule first ("best-fit")
   // Tables and models that are not made from a name alone are injected by whoever can make them (`index` needs a solver).

@@ -373,11 +373,15 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
 
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir) { return Read(dir, nullptr); }
 
-absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given) {
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given, bool learns_mix) {
   std::shared_ptr<const Policy> policy;
-  BERTH_ASSIGN_OR_RETURN(const ModelContent content, Read(dir, &policy));
-  if (given == nullptr || given->empty() || !content.serves_any_mix) return policy;
-  return MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, *given, content.prices);
+  BERTH_ASSIGN_OR_RETURN(ModelContent content, Read(dir, &policy));
+  if (!content.serves_any_mix) return policy;
+  learns_mix = learns_mix && content.prices;
+  if (!learns_mix && (given == nullptr || given->empty())) return policy;
+  if (learns_mix) content.prices->learns_mix = true;
+  else content.mix = *given;
+  return MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix, content.prices);
 }
 
 absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelContent& content) {

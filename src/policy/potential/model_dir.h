@@ -42,8 +42,9 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
 // (kind "model", ties by least free memory, then rank). Files are opened without following links and at most 16 MiB large.
 // Errors: NOT_FOUND a file; INVALID_ARGUMENT what is wrong with it, e.g. both numbers where sizes differ;
 // FAILED_PRECONDITION it was made for another feature list, or gives other golden answers on this machine.
-// `given`: the mix at hand, for models that serve any; null: the model's own.
-absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given = nullptr);
+// `given`: the mix at hand, for models that serve any; null: the model's own. `learns_mix`: such a model with prices learns the mix
+// from the arrivals instead (priced_potential.h); of others it changes nothing.
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given = nullptr, bool learns_mix = false);
 // The same without a policy: what is inside, for `berth model` and for training on from it.
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir);
 

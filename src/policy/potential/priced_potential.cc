@@ -37,7 +37,7 @@ class MixCounter {
 class PricedPotential : public Potential {
  public:
   PricedPotential(PotentialFactory factory, PodMix mix, const PricedOptions& options)
-      : factory_(std::move(factory)), options_(options), given_mix_(std::move(mix)), inner_(factory_(given_mix_)) {}
+      : factory_(std::move(factory)), options_(options), given_mix_(options.learns_mix ? PodMix() : std::move(mix)), inner_(factory_(given_mix_)) {}
 
   void Reset(const ClusterState& view, const ScoreContext& context) override {
     context_ = context;
