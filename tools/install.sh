@@ -17,11 +17,15 @@ libcli11-dev libcsv-dev libssl-dev libyaml-cpp-dev nlohmann-json3-dev
 # Server: gRPC, Protobuf, the ledger's journal, metrics.
 libgrpc++-dev libgrpc-dev libleveldb-dev libprotobuf-dev libsnappy-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc zlib1g-dev
 # HTTP side port, the Kubernetes adapter.
-libboost-dev libcurl4-openssl-dev libsimdjson-dev coinor-libclp-dev
+libboost-dev libcurl4-openssl-dev libsimdjson-dev
+# Linear programs: bounds and prices.
+coinor-libclp-dev
 # Training. OpenBLAS takes the place of the reference BLAS, which is many times slower.
 libopenblas0-serial libtorch-dev
 # Tests of tools/openb-orders; the end-to-end tests (with Go 1.26 or newer, which Debian 12 does not have).
 curl golang-go openssl
+# The independent check of placements (tools/replay-check).
+python3
 # Plots of the report.
 gnuplot-nox
 # Tests and micro-benchmarks.

@@ -36,6 +36,7 @@ struct Flags {
   std::string out;
   bool has_bound = false;
   bool json = false;
+  std::string record;
   bool learns_mix = false;
   bool is_quiet = false;
 };
@@ -146,7 +147,12 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
   if (flags.has_bound) {
     BERTH_ASSIGN_OR_RETURN(bounds, ComputeFgdBounds(nodes, requests, sequences, mix, {flags.jobs, flags.is_quiet}));
   }
-  BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(nodes, requests, sequences, policies, {flags.jobs, flags.is_quiet}));
+  if (!flags.record.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(flags.record, error);
+    if (error) return InvalidField("--record", flags.record, "a directory that can be made");
+  }
+  BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(nodes, requests, sequences, policies, {flags.jobs, flags.is_quiet, flags.record}));
 
   nlohmann::json json{{"runs", nlohmann::json::array()}};
   for (const FgdRun& run : runs) {
@@ -359,6 +365,7 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   verb->add_option("--seeds", flags->seeds, "e.g. 42-51 or 1,2,5")->capture_default_str();
   verb->add_option("--policies", flags->policies, "names with commas between; `berth policies` lists them");
   verb->add_option("--model", flags->models, "model directory; may be given more than once");
+  verb->add_option("--record", flags->record, "fgd: directory for one CSV a run with node and devices of every arrival; tools/replay-check plays them again");
   verb->add_flag("--learn-mix", flags->learns_mix, "policies with prices learn the mix from the arrivals so far, instead of knowing it");
   verb->add_option("--jobs", flags->jobs, "threads (0 = one a core)")->check(CLI::Range(0, 1024));
   verb->add_option("--out", flags->out, "directory for report.html, results.json and the effective configuration");

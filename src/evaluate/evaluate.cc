@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <fstream>
 #include <mutex>
 #include <numeric>
 #include <thread>
@@ -48,6 +49,43 @@ class CurveRecorder : public PodObserver {
   int64_t arrived_milli_ = 0;
   std::array<double, kCurvePoints> sums_{};
   std::array<int64_t, kCurvePoints> counts_{};
+};
+
+// Passes questions on and writes down what came of every arrival.
+class RecordingDecider : public Decider {
+ public:
+  RecordingDecider(std::unique_ptr<Decider> inner, const std::string& path) : inner_(std::move(inner)), out_(path) { out_ << "node,devices\n"; }
+  Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) override {
+    const Decision decision = inner_->Decide(view, pod, seed, options);
+    if (!decision.is_placed) {
+      out_ << ",\n";
+      return decision;
+    }
+    out_ << view.node(decision.node).spec.name << ',';
+    for (int d = 0, written = 0; d < kMaxDevices; ++d) {
+      if ((decision.devices >> d & 1) != 0) out_ << (written++ > 0 ? " " : "") << d;
+    }
+    out_ << '\n';
+    return decision;
+  }
+  void Miss(const ClusterState& view, const Pod& pod) override {
+    inner_->Miss(view, pod);
+    out_ << ",\n";
+  }
+  void Weigh(const ClusterState& view, const Pod& pod, uint64_t seed, std::span<const NodeId> nodes, Weighed* weighed) override {
+    inner_->Weigh(view, pod, seed, nodes, weighed);
+  }
+  Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max_candidates) override {
+    return inner_->Explain(view, pod, seed, max_candidates);
+  }
+  absl::Status Finish() {
+    out_.close();
+    return out_ ? absl::OkStatus() : absl::FailedPreconditionError("a record of placements can't be written");
+  }
+
+ private:
+  const std::unique_ptr<Decider> inner_;
+  std::ofstream out_;
 };
 
 struct PodRequestHash {
@@ -127,8 +165,16 @@ absl::StatusOr<std::vector<FgdRun>> RunFgdProtocol(const std::vector<Node>& node
     env_options.cluster.key_fields = policies[p]->info().key_fields;
     env_options.observer = &recorder;
     BERTH_ASSIGN_OR_RETURN(auto env, Env::Create(workloads[s], env_options));
-    const auto decider = policies[p]->NewDecider();
-    BERTH_RETURN_IF_ERROR(RunEpisode(*env, *decider, sequences[s].seed));
+    auto decider = policies[p]->NewDecider();
+    if (options.record_dir.empty()) {
+      BERTH_RETURN_IF_ERROR(RunEpisode(*env, *decider, sequences[s].seed));
+    } else {
+      std::string name = fmt::format("{}-{}", policies[p]->info().name, sequences[s].seed);
+      std::replace_if(name.begin(), name.end(), [](char c) { return c == '/' || c == ':'; }, '_');
+      RecordingDecider recording(std::move(decider), fmt::format("{}/{}.csv", options.record_dir, name));
+      BERTH_RETURN_IF_ERROR(RunEpisode(*env, recording, sequences[s].seed));
+      BERTH_RETURN_IF_ERROR(recording.Finish());
+    }
     runs[i].policy = policies[p]->info().name;
     runs[i].seed = sequences[s].seed;
     runs[i].allocated_gpu_milli = env->view().used_gpu_milli();

@@ -26,6 +26,7 @@ using PolicyList = std::vector<std::shared_ptr<const Policy>>;
 struct RunOptions {
   int jobs = 0;             // threads; 0 = one a core
   bool is_quiet = false;    // no progress
+  std::string record_dir = {};   // fgd: one file <policy>-<seed>.csv a run with node and devices of every arrival; empty: none
 };
 
 // --- The published FGD protocol (arrivals only; Weng et al., USENIX ATC 2023) --------------------------------------------
