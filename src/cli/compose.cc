@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <tuple>
 
 #include "base/status.h"
 #include "env/node_mdp/index_policy.h"
@@ -21,6 +23,20 @@ PolicyContext ContextOf(const Workload& workload, bool learns_mix) {
     return nullptr;
   };
   return context;
+}
+
+// Equal requests as one class: a list of pods has one class a pod, a model takes thousands of classes at most.
+PodMix MergeEqual(const PodMix& mix) {
+  using Key = std::tuple<int64_t, int64_t, int32_t, int32_t, std::vector<std::string>>;
+  std::map<Key, size_t> seen;
+  PodMix merged;
+  for (const MixClass& c : mix) {
+    const PodRequest& r = c.request;
+    const auto [it, is_new] = seen.try_emplace({r.cpu_milli, r.mem_bytes, r.gpu_count, r.gpu_milli, r.gpu_models}, merged.size());
+    if (is_new) merged.push_back(c);
+    else merged[it->second].weight += c.weight;
+  }
+  return merged;
 }
 
 }  // namespace
@@ -59,7 +75,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
     return MakeTablePolicy(std::move(file.tables));
   }
   if (!model_dir.empty()) {
-    const PodMix mix = MixOf(workload);
+    const PodMix mix = MergeEqual(MixOf(workload));
     return LoadModelDir(model_dir, &mix, learns_mix);
   }
   return MakePolicy(name, ContextOf(workload, learns_mix));
