@@ -347,7 +347,7 @@ TEST_F(ModelDir, OtherDefectsAreRefusedWithTheirCause) {
     ASSERT_EQ(mkfifo((fs::path(dir_) / "golden.json").c_str(), 0600), 0);
   }, "a regular file");
   expect([&] { Spit("manifest.json", std::string(200, '[')); }, "manifest.json");
-  expect(edit([](auto& m) { m["format"] = "berth-model-2"; }), "format");
+  expect(edit([](auto& m) { m["format"] = "berth-model-9"; }), "format");
   expect(edit([](auto& m) { m["name"] = "../evil"; }), "name");
   expect(edit([](auto& m) { m["kind"] = "program"; }), "kind");
   expect(edit([](auto& m) { m["version"] = 0; }), "version");
