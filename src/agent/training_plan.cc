@@ -28,7 +28,6 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     if (parsed == Form::kStatic) return InvalidField("form", form, "loss, queue for the churn protocol");
     plan.node_count = 0;
     plan.teacher = "departures";
-    plan.features = 32;
     plan.loads = {0.9, 1.0, 1.1};
     plan.warmup_hours = 3;
     plan.generations = 50;
@@ -46,6 +45,7 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
   if (protocol != "workload") return InvalidField("protocol", protocol, "workload, churn");
   if (parsed == Form::kStatic) {
     plan.node_count = 0;
+    plan.features = 0;
     plan.loads = {1.0};
     plan.seeds_per_generation = 2;
     plan.generations = 30;
