@@ -37,9 +37,7 @@ FeatureTable::FeatureTable(const PodMix& mix, const std::optional<std::vector<st
 void FeatureTable::Bind(const ClusterState& view) {
   const auto shapes = view.shapes();
   const bool is_same = std::equal(shapes.begin(), shapes.end(), shapes_.begin(), shapes_.end());
-  const ClusterRatios ratios = ClusterRatios::Of(view);
-  if (is_same && !shapes_.empty() && ratios == ratios_ && features_.size() <= kMaxStates) return;
-  ratios_ = ratios;
+  if (is_same && !shapes_.empty() && extractor_.IsUpToDate(view) && features_.size() <= kMaxStates) return;
   shapes_.assign(shapes.begin(), shapes.end());
   index_.clear();
   features_.clear();

@@ -59,7 +59,6 @@ class FeatureTable {
   const bool has_terms_;
   std::vector<std::vector<float>> chunks_;
   std::vector<Shape> shapes_;
-  ClusterRatios ratios_;
   absl::flat_hash_map<NodeState, uint32_t> index_;
   std::deque<Features> features_;
   std::vector<Memo> memo_;

@@ -42,7 +42,6 @@ struct Flags {
 };
 
 std::string Digits(double x) { return fmt::format("{:.3f}", x); }
-std::string WithHalf(const Interval& i) { return fmt::format("{:.3f} ± {:.3f}", i.mean, i.high - i.mean); }
 
 std::vector<std::string> DefaultPolicies(bool has_gpus) {
   if (!has_gpus) return {"first-fit", "best-fit", "most-allocated", "fgd", "stranding", "kubernetes-default"};
@@ -186,7 +185,7 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
       series.y.push_back(mean);
     }
     plot.series.push_back(std::move(series));
-    table.rows.push_back({runs[p * per_policy].policy, WithHalf(MeanInterval(at_100)), WithHalf(MeanInterval(at_130)),
+    table.rows.push_back({runs[p * per_policy].policy, MeanAndHalf(MeanInterval(at_100)), MeanAndHalf(MeanInterval(at_130)),
                           fmt::format("{:.1f}", MeanInterval(failed).mean)});
   }
   report.tables.push_back(table);
@@ -286,7 +285,7 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
         p99.push_back(run.wait_quantile_s(0.99));
       }
       const Interval interval = MeanInterval(values);
-      table.rows.push_back({series.name, fmt::format("{}", loads[l]), WithHalf(interval), Digits(MeanInterval(gpu).mean), Digits(MeanInterval(cpu).mean),
+      table.rows.push_back({series.name, fmt::format("{}", loads[l]), MeanAndHalf(interval), Digits(MeanInterval(gpu).mean), Digits(MeanInterval(cpu).mean),
                             Digits(MeanInterval(wait).mean), Digits(MeanInterval(p99).mean)});
       series.x.push_back(loads[l]);
       series.y.push_back(interval.mean);

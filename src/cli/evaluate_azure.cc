@@ -86,10 +86,6 @@ absl::StatusOr<AzureAnswer> EvaluateAzure(const AzureFlags& flags) {
   }
 
   const size_t n = replicas.size(), factors = protocol.factors.size();
-  const auto mean_half = [](const std::vector<double>& values) {
-    const Interval i = MeanInterval(values);
-    return fmt::format("{:.3f} ± {:.3f}", i.mean, i.high - i.mean);
-  };
   answer.report.title = fmt::format("Azure VM trace on hosts of {}, {} replicas of {:.0f} % of the tenant batches", flags.host, n, 100 * flags.keep_batches);
   Table rejected{"Rejected, % (mean ± 95 % half width over replicas)", {"policy", "hosts / need", "core-hours", "requests"}, {}};
   Table fewest{"Fewest hosts for less than 0.1 % rejected requests, in units of the peak need", {"policy", "hosts / need"}, {}};
@@ -116,13 +112,13 @@ absl::StatusOr<AzureAnswer> EvaluateAzure(const AzureFlags& flags) {
         hours[p].push_back(run.rejected_cpu_hours_percent);
         requests[p].push_back(run.rejected_requests_percent);
       }
-      rejected.rows.push_back({policies[p]->info().name, fmt::format("{}", protocol.factors[f]), mean_half(hours[p]), mean_half(requests[p])});
+      rejected.rows.push_back({policies[p]->info().name, fmt::format("{}", protocol.factors[f]), MeanAndHalf(MeanInterval(hours[p])), MeanAndHalf(MeanInterval(requests[p]))});
     }
     add_pairs(fmt::format("rejected_cpu_hours_percent at {}", protocol.factors[f]), hours);
   }
   std::vector<std::vector<double>> hosts(policies.size());
   for (size_t i = 0; i < result.fewest.size(); ++i) hosts[i / n].push_back(result.fewest[i].hosts_per_need);
-  for (size_t p = 0; p < policies.size(); ++p) fewest.rows.push_back({policies[p]->info().name, mean_half(hosts[p])});
+  for (size_t p = 0; p < policies.size(); ++p) fewest.rows.push_back({policies[p]->info().name, MeanAndHalf(MeanInterval(hosts[p]))});
   add_pairs("hosts_per_need", hosts);
   answer.report.tables = {rejected, fewest, paired};
   return answer;

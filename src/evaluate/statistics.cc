@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "fmt/format.h"
+
 namespace berth {
 namespace {
 
@@ -62,6 +64,8 @@ Interval MeanInterval(std::span<const double> values) {
   interval.high += half;
   return interval;
 }
+
+std::string MeanAndHalf(const Interval& i) { return fmt::format("{:.3f} ± {:.3f}", i.mean, i.high - i.mean); }
 
 Interval PairedInterval(std::span<const double> a, std::span<const double> b) {
   std::vector<double> differences(std::min(a.size(), b.size()));

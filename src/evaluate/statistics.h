@@ -3,6 +3,7 @@
 #define BERTH_EVALUATE_STATISTICS_H_
 
 #include <span>
+#include <string>
 
 namespace berth {
 
@@ -16,6 +17,8 @@ struct Interval {
   bool excludes_zero() const { return low > 0 || high < 0; }
 };
 Interval MeanInterval(std::span<const double> values);
+// "0.123 ± 0.004": mean and half width.
+std::string MeanAndHalf(const Interval& interval);
 
 // Of a[i] - b[i], run i of both on the same seed. Requires equal sizes.
 Interval PairedInterval(std::span<const double> a, std::span<const double> b);

@@ -1,6 +1,7 @@
 #include "agent/rollout.h"
 
 #include <cmath>
+#include <functional>
 
 #include "agent/arena.h"
 #include "agent/loss_rate.h"
@@ -21,6 +22,24 @@ class SmallCluster : public ::testing::Test {
     o.window_us = 2 * kHourUs;
     o.jobs = jobs;
     return *Arena::Create({&workload, 1}, o);
+  }
+  // Plays up to 1000 decisions of two policies on one stream: they must be the same. Returns how many; `see` is called with each.
+  static int PlayBoth(const Arena& arena, const Policy& first, const Policy& second, const std::function<void(const Env&, const Decision&)>& see) {
+    auto env = *Env::Create(arena.workload(), arena.EnvOptionsFor(1.0));
+    const auto a = first.NewDecider(), b = second.NewDecider();
+    StepResult result = env->Reset(11);
+    int decisions = 0;
+    for (; !result.is_done() && decisions < 1000; ++decisions) {
+      const Decision x = a->Decide(env->view(), env->pod(), env->decision_seed(), {});
+      const Decision y = b->Decide(env->view(), env->pod(), env->decision_seed(), {});
+      EXPECT_EQ(x.node, y.node);
+      EXPECT_EQ(x.devices, y.devices);
+      EXPECT_EQ(x.score, y.score);
+      if (::testing::Test::HasFailure()) break;
+      see(*env, x);
+      result = *env->StepDecision(x);
+    }
+    return decisions;
   }
   static RolloutOptions Small() {
     RolloutOptions o;
@@ -92,19 +111,7 @@ TEST_F(SmallCluster, TheTablePolicyDecidesAsTheModelThatIsServed) {
   ASSERT_TRUE(served.ok());
   FeatureTable table(mix);
   const auto trained = MakeTablePolicy(w, &table);
-  auto env = *Env::Create(arena->workload(), arena->EnvOptionsFor(1.0));
-  const auto a = (*served)->NewDecider(), b = trained->NewDecider();
-  StepResult result = env->Reset(11);
-  int decisions = 0;
-  for (; !result.is_done() && decisions < 1000; ++decisions) {
-    const Decision x = a->Decide(env->view(), env->pod(), env->decision_seed(), {});
-    const Decision y = b->Decide(env->view(), env->pod(), env->decision_seed(), {});
-    ASSERT_EQ(x.node, y.node);
-    ASSERT_EQ(x.devices, y.devices);
-    ASSERT_EQ(x.score, y.score);
-    result = *env->StepDecision(x);
-  }
-  EXPECT_GT(decisions, 200);
+  EXPECT_GT(PlayBoth(*arena, **served, *trained, [](const Env&, const Decision&) {}), 200);
 }
 
 // The same with prices, which follow what was asked: two deciders that see the same stream stay equal.
@@ -117,21 +124,11 @@ TEST_F(SmallCluster, PricedPotentialsInTrainingDecideAsTheyAreServed) {
   ASSERT_TRUE(served.ok());
   FeatureTable table(mix);
   const auto trained = MakeTablePolicy(StrandingWeights(), &table, mix, prices);
-  auto env = *Env::Create(arena->workload(), arena->EnvOptionsFor(1.0));
-  const auto a = (*served)->NewDecider(), b = trained->NewDecider();
   const auto without = MakeTablePolicy(StrandingWeights(), &table)->NewDecider();
-  StepResult result = env->Reset(11);
-  int decisions = 0, differ = 0;
-  for (; !result.is_done() && decisions < 1000; ++decisions) {
-    const Decision x = a->Decide(env->view(), env->pod(), env->decision_seed(), {});
-    const Decision y = b->Decide(env->view(), env->pod(), env->decision_seed(), {});
-    ASSERT_EQ(x.node, y.node);
-    ASSERT_EQ(x.devices, y.devices);
-    ASSERT_EQ(x.score, y.score);
-    differ += without->Decide(env->view(), env->pod(), env->decision_seed(), {}).node != x.node;
-    result = *env->StepDecision(x);
-  }
-  EXPECT_GT(decisions, 100);
+  int differ = 0;
+  EXPECT_GT(PlayBoth(*arena, **served, *trained, [&](const Env& env, const Decision& x) {
+              differ += without->Decide(env.view(), env.pod(), env.decision_seed(), {}).node != x.node;
+            }), 100);
   EXPECT_GT(differ, 0) << "prices must matter";
 }
 

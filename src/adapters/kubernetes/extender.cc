@@ -593,7 +593,8 @@ absl::StatusOr<std::string> Extender::Bind(JsonObject body) {
   }
   bool is_unknown = false;
   // The time that was waited above may have cost the lead.
-  const absl::Status posted = CheckReady().ok() ? PostBinding(args.namespace_name, args.name, pod, args.node, devices, explanation, &is_unknown) : CheckReady();
+  absl::Status posted = CheckReady();
+  if (posted.ok()) posted = PostBinding(args.namespace_name, args.name, pod, args.node, devices, explanation, &is_unknown);
   Log("bind", [&](std::string* line) {
     AppendField("pod", fmt::format("{}/{}", args.namespace_name, args.name), line);
     AppendField("uid", args.uid, line);

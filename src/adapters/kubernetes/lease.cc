@@ -39,6 +39,7 @@ LeaderElector::LeaderElector(ApiClient* client, Options options)
     : client_(client),
       options_(std::move(options)),
       collection_(fmt::format("/apis/coordination.k8s.io/v1/namespaces/{}/leases", UrlEncode(options_.name_space))),
+      path_(collection_ + "/" + UrlEncode(options_.name)),
       leads_until_ms_(kNever) {
   using std::chrono::duration_cast;
   if (!options_.monotonic_ms) {
@@ -85,8 +86,7 @@ absl::Status LeaderElector::Write(const char* method, const std::string& path, c
 absl::Status LeaderElector::Step() {
   const int64_t began_ms = options_.monotonic_ms();
   const bool led = began_ms < leads_until_ms_.load();
-  const std::string path = collection_ + "/" + UrlEncode(options_.name);
-  BERTH_ASSIGN_OR_RETURN(const ApiClient::Answer answer, client_->Call("GET", path, {}, "", options_.renew_deadline_ms / 2));
+  BERTH_ASSIGN_OR_RETURN(const ApiClient::Answer answer, client_->Call("GET", path_, {}, "", options_.renew_deadline_ms / 2));
   if (answer.status == 404) {
     seen_version_.clear();
     acquired_.clear();
@@ -122,7 +122,7 @@ absl::Status LeaderElector::Step() {
       transitions_ = transitions + 1;
     }
   }
-  BERTH_RETURN_IF_ERROR(answer.status == 404 ? Write("POST", collection_, options_.identity, began_ms) : Write("PUT", path, options_.identity, began_ms));
+  BERTH_RETURN_IF_ERROR(answer.status == 404 ? Write("POST", collection_, options_.identity, began_ms) : Write("PUT", path_, options_.identity, began_ms));
   leads_until_ms_.store(began_ms + options_.renew_deadline_ms);
   if (!led) LogInfo("kubernetes: this Berth leads now ({} of lease {}/{})", options_.identity, options_.name_space, options_.name);
   return absl::OkStatus();
@@ -143,7 +143,7 @@ void LeaderElector::Run() {
 void LeaderElector::Release() {
   if (!Leads()) return;
   leads_until_ms_.store(kNever);
-  if (const absl::Status status = Write("PUT", collection_ + "/" + UrlEncode(options_.name), "", options_.monotonic_ms()); !status.ok()) {
+  if (const absl::Status status = Write("PUT", path_, "", options_.monotonic_ms()); !status.ok()) {
     LogWarning("kubernetes: the lease was not given up: {}", MessageOf(status));
   }
 }

@@ -49,7 +49,7 @@ class LeaderElector {
 
   ApiClient* const client_;
   Options options_;
-  const std::string collection_;
+  const std::string collection_, path_;   // where a Lease is made, and where it then is
   std::atomic<bool> is_stopped_{false};
   std::atomic<int64_t> leads_until_ms_;
   std::string seen_version_;            // of the record that was seen last

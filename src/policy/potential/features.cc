@@ -58,6 +58,8 @@ constexpr double kCommonShare = 0.01;
 constexpr double kGib = static_cast<double>(int64_t{1} << 30);
 constexpr double kLeastRatio = 0.25, kMostRatio = 4096;   // of vCPU or GiB a GPU
 
+std::array<int64_t, 3> TotalsOf(const ClusterState& view) { return {view.total_gpu_milli(), view.total_cpu_milli(), view.total_mem_bytes()}; }
+
 }  // namespace
 
 std::span<const std::string_view, kFeatureCount> FeatureNames() { return kNames; }
@@ -76,7 +78,17 @@ FeatureExtractor::FeatureExtractor(PodMix typical, PodMix mix) : typical_(std::m
   if (whole_.empty()) whole_ = typical_;
 }
 
+bool FeatureExtractor::IsUpToDate(const ClusterState& view) {
+  const auto totals = TotalsOf(view);
+  if (totals == totals_) return true;
+  if (ClusterRatios::Of(view) != has_) return false;
+  totals_ = totals;
+  return true;
+}
+
 void FeatureExtractor::Reset(const ClusterState& view) {
+  has_ = ClusterRatios::Of(view);
+  totals_ = TotalsOf(view);
   scan_.Reset(view, typical_);
   double cpu = 0, gib = 0, gpus = 0;
   scarcity_.assign(view.gpu_models().size(), 0);
@@ -94,11 +106,10 @@ void FeatureExtractor::Reset(const ClusterState& view) {
   if (gpus > 0) {
     for (double& s : scarcity_) s /= gpus;
   }
-  const ClusterRatios has = ClusterRatios::Of(view);
   // A mix without GPUs, or without cpu, has no ratio: the cluster's own stands for it.
   const auto ratio = [](double asked, double of, double instead) { return asked > 0 && of > 0 ? std::clamp(asked / of, kLeastRatio, kMostRatio) : instead; };
-  const double cpu_has = std::clamp(std::exp2(has.cpu_step / 16.0), kLeastRatio, kMostRatio);
-  const double gib_has = std::clamp(std::exp2(has.mem_step / 16.0), kLeastRatio, kMostRatio);
+  const double cpu_has = std::clamp(std::exp2(has_.cpu_step / 16.0), kLeastRatio, kMostRatio);
+  const double gib_has = std::clamp(std::exp2(has_.mem_step / 16.0), kLeastRatio, kMostRatio);
   cpu_asked_ = ratio(cpu, gpus, cpu_has);
   gib_asked_ = ratio(gib, gpus, gib_has);
   cpu_mid_ = (cpu_asked_ + cpu_has) / 2;

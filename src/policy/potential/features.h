@@ -39,6 +39,9 @@ class FeatureExtractor {
   // and of each GPU model; empty: the typical ones.
   explicit FeatureExtractor(PodMix typical, PodMix mix = {});
   void Reset(const ClusterState& view);
+  // Whether what Reset saw of the cluster as a whole still holds: false once nodes that came or went have moved a ratio by a step.
+  // Before every decision, so O(1): three comparisons while no node comes or goes.
+  bool IsUpToDate(const ClusterState& view);
   // Cost: O(mix), no allocation.
   void Compute(const Shape& shape, const NodeState& state, Features* out);
   // The typical pods against the state that was computed last.
@@ -47,6 +50,8 @@ class FeatureExtractor {
  private:
   PodMix typical_, whole_;
   MixScan scan_;
+  ClusterRatios has_;                      // at Reset
+  std::array<int64_t, 3> totals_{};        // of the cluster when has_ was last compared
   double cpu_asked_ = 0, gib_asked_ = 0;   // a GPU of the mix: vCPU, GiB
   double cpu_mid_ = 0, gib_mid_ = 0;       // between that and what the cluster has a GPU
   std::vector<double> scarcity_;           // by GPU model: share of the mix's GPUs that insist on it or on few others

@@ -144,16 +144,9 @@ absl::StatusOr<Node> NodeFromJson(const Json& j) {
   return n;
 }
 
-// Name and place of every number of the options.
-template <class Options, class Visit>
-void EachPriceField(Options& o, Visit&& visit) {
-  visit("beta", o.beta), visit("period", o.period), visit("horizon", o.horizon), visit("least_to_come", o.least_to_come);
-  visit("typed_safety", o.prices.typed_safety), visit("multi_safety", o.prices.multi_safety), visit("smoothing", o.prices.smoothing);
-}
-
 Json ToJson(const PricedOptions& options) {
   Json j = Json::object();
-  EachPriceField(options, [&](const char* name, double value) { j[name] = value; });
+  VisitPricedFields(options, [&](const char* name, double value, double, double) { j[name] = value; });
   return j;
 }
 
@@ -161,10 +154,10 @@ absl::StatusOr<PricedOptions> PricesFromJson(const Json& j) {
   if (!j.is_object()) return Bad("prices", j.dump().substr(0, 64), "an object");
   PricedOptions options;
   absl::Status status;
-  EachPriceField(options, [&](const char* name, double& value) {
+  VisitPricedFields(options, [&](const char* name, double& value, double, double) {
     const auto it = j.find(name);
     if (it == j.end() || !it->is_number()) status = Bad(fmt::format("prices {}", name), it == j.end() ? "missing" : it->dump(), "a number");
-    else value = it->template get<double>();
+    else value = it->get<double>();
   });
   if (!status.ok()) return status;
   BERTH_RETURN_IF_ERROR(ValidatePricedOptions(options));
@@ -212,8 +205,8 @@ absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden,
     const std::vector<float> w1 = take("w1");
     w.w1.assign(static_cast<size_t>(h) * kFeatureCount, 0);
     for (int64_t r = 0; r < h; ++r) std::copy_n(w1.begin() + r * features, features, w.w1.begin() + r * kFeatureCount);
+    w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
   }
-  if (hidden > 0) w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
   BERTH_RETURN_IF_ERROR(ValidateWeights(w));
   return w;
 }

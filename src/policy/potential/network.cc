@@ -29,13 +29,11 @@ class NetworkPotential : public Potential {
   NetworkPotential(std::shared_ptr<const NetworkWeights> weights, const PodMix& typical, PodMix mix)
       : weights_(std::move(weights)), extractor_(typical, std::move(mix)), terms_(typical, weights_->class_models), z_(weights_->classes.size()) {}
   void Reset(const ClusterState& view, const ScoreContext&) override {
-    ratios_ = ClusterRatios::Of(view);
     extractor_.Reset(view);
     if (!z_.empty()) terms_.Reset(view);
   }
   PotentialVersion Observe(const ClusterState& view, const Pod&, const ResolvedRequest&, bool) override {
-    if (const ClusterRatios now = ClusterRatios::Of(view); now != ratios_) {   // nodes came or went
-      ratios_ = now;
+    if (!extractor_.IsUpToDate(view)) {
       extractor_.Reset(view);
       ++version_.values;
     }
@@ -54,7 +52,6 @@ class NetworkPotential : public Potential {
   FeatureExtractor extractor_;
   ClassTerms terms_;
   std::vector<float> z_;
-  ClusterRatios ratios_;
   PotentialVersion version_;
 };
 

@@ -24,7 +24,6 @@ class MixCounter {
     if (is_new) mix_.push_back({pod.request, 0});
     mix_[it->second].weight += 1;
   }
-  void Clear() { counts_.clear(), mix_.clear(), arrivals_ = 0; }
   const PodMix& mix() const { return mix_; }
   int64_t arrivals() const { return arrivals_; }
 
@@ -115,13 +114,11 @@ absl::Status ValidatePricedOptions(const PricedOptions& o) {
     if (value >= low && value <= high) return absl::OkStatus();
     return InvalidField(fmt::format("prices {}", name), fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
   };
-  BERTH_RETURN_IF_ERROR(check("beta", o.beta, 0, 1000));
-  BERTH_RETURN_IF_ERROR(check("period", o.period, 0.001, 1));
-  BERTH_RETURN_IF_ERROR(check("horizon", o.horizon, 0.1, 100));
-  BERTH_RETURN_IF_ERROR(check("least_to_come", o.least_to_come, 0.001, 100));
-  BERTH_RETURN_IF_ERROR(check("typed_safety", o.prices.typed_safety, 0.1, 100));
-  BERTH_RETURN_IF_ERROR(check("multi_safety", o.prices.multi_safety, 0.1, 100));
-  return check("smoothing", o.prices.smoothing, 0.01, 1);
+  absl::Status first;
+  VisitPricedFields(o, [&](std::string_view name, double value, double low, double high) {
+    if (first.ok()) first = check(name, value, low, high);
+  });
+  return first;
 }
 
 std::unique_ptr<Potential> MakePricedPotential(PotentialFactory inner, PodMix mix, const PricedOptions& options) {

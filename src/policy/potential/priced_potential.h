@@ -24,6 +24,17 @@ struct PricedOptions {
   bool learns_mix = false;
   PriceOptions prices;
 };
+// Calls visit(name, value, least, most) for every number of the options that a model keeps, in order.
+template <class Options, class Visit>
+void VisitPricedFields(Options& o, Visit&& visit) {
+  visit("beta", o.beta, 0, 1000);
+  visit("period", o.period, 0.001, 1);
+  visit("horizon", o.horizon, 0.1, 100);
+  visit("least_to_come", o.least_to_come, 0.001, 100);
+  visit("typed_safety", o.prices.typed_safety, 0.1, 100);
+  visit("multi_safety", o.prices.multi_safety, 0.1, 100);
+  visit("smoothing", o.prices.smoothing, 0.01, 1);
+}
 // Errors: INVALID_ARGUMENT naming field, value and range.
 absl::Status ValidatePricedOptions(const PricedOptions& options);
 

@@ -99,13 +99,14 @@ int Prices::GroupOf(const Shape& shape) const {
                                                                                                   : group_of_model_[static_cast<size_t>(shape.gpu_model)];
 }
 
+bool Prices::Hosts(const Shape& shape, const NodeState& state, int full, const MultiClass& m) {
+  return full >= m.devices && CanHost(shape, state, m.request, true);
+}
+
 uint64_t Prices::Fits(const Shape& shape, const NodeState& state, int full) const {
   uint64_t fits = 0;
   for (size_t m = 0; m < multis_.size(); ++m) {
-    const ResolvedRequest& r = multis_[m].request;
-    if (full >= multis_[m].devices && state.cpu_milli >= r.cpu_milli && state.mem_bytes >= r.mem_floor_bytes && r.allows_model(shape.gpu_model)) {
-      fits |= uint64_t{1} << m;
-    }
+    if (Hosts(shape, state, full, multis_[m])) fits |= uint64_t{1} << m;
   }
   return fits;
 }
@@ -194,7 +195,7 @@ absl::Status Prices::Solve(const ClusterState& view, double to_come_gpus) {
   std::vector<int> take;
   std::vector<LpEntry> entries;
   std::vector<std::vector<double>> values(static_cast<size_t>(groups_));
-  for (last_rounds_ = 1;; ++last_rounds_) {
+  for (int round = 1;; ++round) {
     BERTH_RETURN_IF_ERROR(lp_.Solve());
     for (DeviceClass& c : singles_) c.nu = std::max(0.0, -lp_.dual(c.row));
     for (MultiClass& m : multis_) m.nu = std::max(0.0, -lp_.dual(m.row));
@@ -225,7 +226,7 @@ absl::Status Prices::Solve(const ClusterState& view, double to_come_gpus) {
         is_better = true;
       }
     }
-    if (!is_better || last_rounds_ >= options_.max_rounds) break;
+    if (!is_better || round >= options_.max_rounds) break;
   }
   const double weight = is_solved_ ? options_.smoothing : 1;
   for (int g = 0; g < groups_; ++g) {
@@ -248,9 +249,8 @@ double Prices::Value(const Shape& shape, const NodeState& state) const {
   if (full == 0) return sum;
   double whole = full * v[kGrid];
   for (const MultiClass& m : multis_) {
-    if (m.devices > full || state.cpu_milli < m.request.cpu_milli || state.mem_bytes < m.request.mem_floor_bytes || !m.request.allows_model(shape.gpu_model)) continue;
     const double gain = m.smooth_nu - m.devices * v[kGrid];
-    if (gain > 0) whole = std::max(whole, full * v[kGrid] + (full / m.devices) * gain);
+    if (gain > 0 && Hosts(shape, state, full, m)) whole = std::max(whole, full * v[kGrid] + (full / m.devices) * gain);
   }
   return sum + whole;
 }

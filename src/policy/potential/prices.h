@@ -59,8 +59,6 @@ class Prices {
   // For tests and plots.
   double DeviceValue(int32_t gpu_model, int gpu_milli) const;   // v_g(r)
   int groups() const { return groups_; }
-  int columns() const { return lp_.columns(); }
-  int last_rounds() const { return last_rounds_; }
 
  private:
   static constexpr int kGrid = 100;            // cells of a device
@@ -89,6 +87,8 @@ class Prices {
   };
 
   int GroupOf(const Shape& shape) const;
+  // Whether one pod of the class could run on a node in this state, `full` of whose devices are wholly free.
+  static bool Hosts(const Shape& shape, const NodeState& state, int full, const MultiClass& m);
   // Bit m: multi class m could run on the node.
   uint64_t Fits(const Shape& shape, const NodeState& state, int full) const;
   void AddDemand(double weight, double share_per_gpu, int row);
@@ -114,7 +114,6 @@ class Prices {
   absl::flat_hash_map<NodeKey, double> node_counts_;
   std::vector<double> values_;                 // [group][cell], smoothed
   bool is_solved_ = false;
-  int last_rounds_ = 0;
 };
 
 }  // namespace berth
