@@ -11,7 +11,7 @@
 namespace berth {
 namespace {
 
-constexpr double kStaticUntil = 1.012;   // the curve at 100 % needs pods up to 100.5 %
+constexpr double kStaticUntil = 1.312;   // the curve at 130 % needs pods up to 130.5 %
 constexpr double kLeastRejected = 1, kLeastWait = 10, kLeastUnallocated = 0.5;
 
 std::vector<std::string> GpuModelsOf(const Workload& workload) {
@@ -73,7 +73,12 @@ absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c) cons
     const auto sequences = DrawFgdSequences(*mix.workload, {c.seed}, kStaticUntil, true, &pods);
     BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(mix.nodes, pods, sequences, one, {1, true}));
     const FgdRun& run = runs.front();
-    return (run.unallocated_percent_at(100) + 0.3 * run.unallocated_percent_at(99) + 0.3 * run.unallocated_percent_at(98)) / 1.6;
+    double cost = 0, weights = 0;
+    for (const auto& [arrived, weight] : {std::pair{98, 0.3}, {99, 0.3}, {100, 1.0}, {130, 0.4}}) {
+      cost += weight * run.unallocated_percent_at(arrived);
+      weights += weight;
+    }
+    return cost / weights;
   }
   ChurnOptions churn;
   churn.env = EnvOptionsFor(c.load);

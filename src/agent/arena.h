@@ -40,7 +40,8 @@ struct ArenaOptions {
 // Cost of a run, lower is better:
 //   loss    rejected GPU hours, % of those offered (CPU hours on a cluster without GPUs)
 //   queue   GPU-weighted mean wait, s (mean wait on a cluster without GPUs)
-//   static  unallocated GPU, %, when 100 % has arrived, blended with 99 and 98 % (weights 1, .3, .3) to calm it
+//   static  unallocated GPU, %, when 100 % has arrived, blended with 99 and 98 % to calm it and with the end of the published
+//           curve, 130 % (weights 1, .3, .3, .4)
 // The relative cost divides by the best of three rules (best-fit, most-allocated-gpu, fgd) on the same case, so that easy and
 // hard cases weigh alike; the divisor is at least 1 % (static: 0.5 %) or 10 s, lest a case that no rule loses
 // anything on decides alone.

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kMaxSum = int64_t{1} << 61;
 // Free milli of one device may be as low as this: int16, less one more whole device.
 constexpr int32_t kLowestDeviceMilli = -31'000;
+constexpr size_t kMaxRefused = 65'536;   // refused pods remembered; then all are forgotten
 
 DeviceSet AllDevices(int32_t gpu_count) { return (DeviceSet{1} << gpu_count) - 1; }
 
@@ -92,11 +93,18 @@ absl::StatusOr<PlaceResult> Ledger::Place(Decider& decider, const Pod& pod, uint
   absl::MutexLock lock(&mu_);
   BERTH_RETURN_IF_ERROR(CheckNewPod(pod));
   state_.set_now_us(options_.clock->MonotonicMicros());
-  result.decision = decider.Decide(state_, pod, seed, options);
+  DecideOptions asked = options;
+  asked.is_retry = asked.is_retry || refused_.contains(pod.id);
+  result.decision = decider.Decide(state_, pod, seed, asked);
   const Decision& decision = result.decision;
   if (decision.has_runner_up) result.runner_up = state_.node(decision.runner_up).spec.name;
   result.generation = state_.generation();
-  if (!decision.is_placed) return result;
+  if (!decision.is_placed) {
+    if (refused_.size() >= kMaxRefused) refused_.clear();
+    refused_.insert(pod.id);
+    return result;
+  }
+  refused_.erase(pod.id);
   // A policy is trusted with the choice, not with the capacity.
   const ResolvedRequest request = state_.Resolve(pod.request);
   if (decision.node.value >= state_.nodes().size() || !state_.node(decision.node).is_present ||

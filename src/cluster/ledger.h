@@ -31,6 +31,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -224,6 +225,7 @@ class Ledger {
   std::deque<Record> records_ ABSL_GUARDED_BY(mu_);              // by slot
   std::vector<uint32_t> free_slots_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, uint32_t> slot_of_id_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<std::string> refused_ ABSL_GUARDED_BY(mu_);   // ids that fitted nowhere; asked again they are no new arrivals
   std::vector<std::vector<uint32_t>> pods_of_node_ ABSL_GUARDED_BY(mu_);       // by NodeId
   absl::flat_hash_map<std::string, std::vector<uint32_t>> orphans_ ABSL_GUARDED_BY(mu_);  // by node name
   std::vector<Generation> changed_at_ ABSL_GUARDED_BY(mu_);      // by NodeId: generation of its last change

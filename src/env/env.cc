@@ -503,11 +503,10 @@ absl::StatusOr<StepResult> Env::StepDecision(const Decision& decision) {
 }
 
 absl::Status RunEpisode(Env& env, Decider& decider, uint64_t seed) {
-  const DecideOptions options;
   env.set_miss_listener(&decider);
   StepResult result = env.Reset(seed);
   while (!result.is_done()) {
-    const Decision decision = decider.Decide(env.view(), env.pod(), env.decision_seed(), options);
+    const Decision decision = decider.Decide(env.view(), env.pod(), env.decision_seed(), {.is_retry = env.is_retry()});
     const auto stepped = env.StepDecision(decision);
     if (!stepped.ok()) {
       env.set_miss_listener(nullptr);

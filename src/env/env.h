@@ -122,6 +122,7 @@ class Env {
   // --- the current epoch (requires a running episode) ------------------------------------------------------------
   const ClusterState& view() const { return cluster_; }
   const Pod& pod() const { return pods_[current_class_]; }
+  bool is_retry() const { return current_arrived_us_ < now_us_; }   // the pod waited and was asked about when it arrived
   // Is told of pods that arrive and fit nowhere; null: nobody. Outlives the episode.
   void set_miss_listener(Decider* decider) { miss_listener_ = decider; }
   uint32_t pod_class() const { return current_class_; }

@@ -31,6 +31,7 @@ class ClassDecider : public Decider {
 
   Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) override {
     const Query query = Prepare(view, pod, !options.is_retry);
+    if (!options.is_retry) last_pod_ = pod.id;
     Decision decision;
     decision.generation = view.generation();
     const double best = query.is_plain ? query.row->scores.Best() : BestAllowed(query);
@@ -74,7 +75,10 @@ class ClassDecider : public Decider {
   }
 
   void Weigh(const ClusterState& view, const Pod& pod, uint64_t seed, std::span<const NodeId> nodes, Weighed* weighed) override {
-    const Query query = PrepareWithoutMask(view, pod, true);
+    // An orchestrator asks about one pod more than once, to filter and to score; it does not say which is the first time.
+    const bool is_arrival = pod.id.empty() || pod.id != last_pod_;
+    if (is_arrival) last_pod_ = pod.id;
+    const Query query = PrepareWithoutMask(view, pod, is_arrival);
     weighed->verdicts.resize(nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) {
       const ClassId id = view.view(nodes[i]).class_id;
@@ -114,9 +118,7 @@ class ClassDecider : public Decider {
   Query PrepareWithoutMask(const ClusterState& view, const Pod& pod, bool is_arrival) {
     Refresh(view);
     Query query{view, pod, view.Resolve(pod.request)};
-    // An orchestrator asks about one pod more than once.
-    version_ = scorer_->Observe(view, pod, query.request, is_arrival && (pod.id.empty() || pod.id != last_pod_));
-    if (is_arrival && !pod.id.empty()) last_pod_ = pod.id;
+    version_ = scorer_->Observe(view, pod, query.request, is_arrival);
     query.is_plain = query.request.mem_floor_bytes == query.request.mem_bytes;
     if (rows_.size() >= kMaxRows) rows_.clear();
     query.row = &rows_[query.request];

@@ -62,6 +62,25 @@ TEST(Ledger, ErrorsChangeNothing) {
 }
 
 // Traps T11 and T17: identity is the id, and what is gone is not credited.
+// Places nothing, and keeps what it was told of each pod.
+class RefusingDecider : public Decider {
+ public:
+  Decision Decide(const ClusterState&, const Pod&, uint64_t, const DecideOptions& options) override {
+    is_retry.push_back(options.is_retry);
+    return {};
+  }
+  void Weigh(const ClusterState&, const Pod&, uint64_t, std::span<const NodeId>, Weighed*) override {}
+  Explanation Explain(const ClusterState&, const Pod&, uint64_t, size_t) override { return {}; }
+  std::vector<bool> is_retry;
+};
+
+TEST(Ledger, ARefusedPodThatAsksAgainIsNoNewArrival) {
+  Ledger ledger;
+  RefusingDecider decider;
+  for (const char* id : {"p", "q", "p"}) ASSERT_TRUE(ledger.Place(decider, MakePod(id, 100), 0, {}).ok());
+  EXPECT_EQ(decider.is_retry, (std::vector<bool>{false, false, true}));
+}
+
 TEST(Ledger, PodsOfALostNodeAreOrphansAndAreChargedAgainWhenItReturns) {
   Ledger ledger;
   ASSERT_TRUE(ledger.AddNode(MakeNode("a", 1000)).ok());

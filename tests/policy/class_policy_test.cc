@@ -381,6 +381,42 @@ TEST_F(WarmDecider, FollowsNodesThatComeChangeAndGo) {
 }
 
 // Trap T03: a node that has just registered reports zeros, a pod asks for nothing; no rule may divide by them.
+// Counts what it is told has arrived.
+class ArrivalCounter : public ClassScorer {
+ public:
+  explicit ArrivalCounter(int* arrivals) : arrivals_(arrivals) {}
+  uint64_t Observe(const ClusterState&, const Pod&, const ResolvedRequest&, bool is_arrival) override {
+    *arrivals_ += is_arrival;
+    return 0;
+  }
+  Scored Score(const Shape&, const NodeState&, const ResolvedRequest&) override { return {}; }
+
+ private:
+  int* const arrivals_;
+};
+
+TEST(Arrivals, EveryDecisionIsOneUnlessItIsARetryAndWeighingAPodTwiceIsOne) {
+  ClusterState state = Cluster({MakeNode("a", 8000, kGib)});
+  int arrivals = 0;
+  const auto policy = PolicyOf([&] { return std::make_unique<ArrivalCounter>(&arrivals); }, TieRule::kLowestRank);
+  const auto decider = policy->NewDecider();
+  Pod pod = MakePod(1000, 0);
+  decider->Decide(state, pod, 0, {});
+  decider->Decide(state, pod, 0, {});   // an environment names pods by their class
+  EXPECT_EQ(arrivals, 2);
+  decider->Decide(state, pod, 0, {.is_retry = true});
+  decider->Explain(state, pod, 0, 3);
+  EXPECT_EQ(arrivals, 2);
+  const NodeId nodes[] = {*state.FindNode("a")};
+  Weighed weighed;
+  decider->Weigh(state, pod, 0, nodes, &weighed);
+  EXPECT_EQ(arrivals, 2);
+  pod.id = "q";
+  decider->Weigh(state, pod, 0, nodes, &weighed);
+  decider->Weigh(state, pod, 0, nodes, &weighed);
+  EXPECT_EQ(arrivals, 3);
+}
+
 TEST(ZeroCapacities, EveryPolicyScoresThemFinitelyAndInTheSameOrder) {
   const PodMix mix = {{MakePod(1000, kGib).request, 2}, {MakePod(0, 0).request, 1}, {MakePod(0, 0, 1, 500).request, 1}};
   const auto model = MakeModelPolicy("model", "1", StrandingWeights(), mix);
