@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "evaluate/evaluate.h"
 #include "policy/class_policy.h"
 
 namespace berth {
@@ -30,6 +31,15 @@ class TablePotential : public Potential {
 }  // namespace
 
 PodMix TypicalForModels(const PodMix& mix) { return TypicalPods(mix, kCoverage, false); }
+
+MixShape MixShapeOf(const Workload& workload) {
+  ClusterState state;
+  for (const Node& node : workload.Nodes()) (void)state.AddNode(node);   // a workload's nodes are valid
+  const PodMix mix = MixOf(workload);
+  FeatureExtractor extractor(TypicalForModels(mix), mix);
+  extractor.Reset(state);
+  return extractor.mix_shape();
+}
 
 FeatureTable::FeatureTable(const PodMix& mix, const std::optional<std::vector<std::string>>& class_models)
     : extractor_(TypicalForModels(mix), mix), terms_(TypicalForModels(mix), class_models.value_or(std::vector<std::string>())), has_terms_(class_models.has_value()) {}

@@ -17,11 +17,15 @@
 #include "policy/potential/features.h"
 #include "policy/potential/network.h"
 #include "policy/potential/priced_potential.h"
+#include "workload/workload.h"
 
 namespace berth {
 
 // Typical pods as MakeModelPolicy takes them from a mix.
 PodMix TypicalForModels(const PodMix& mix);
+
+// Where the workload's mix stands on its own nodes.
+MixShape MixShapeOf(const Workload& workload);
 
 // Not thread-safe. What it answers never depends on what was asked before.
 class FeatureTable {

@@ -133,7 +133,10 @@ absl::StatusOr<Published> Publish(const Workload& workload, const TrainingPlan& 
   published.metrics = {{"shipped", outcome.shipped}, {"metric", scores.metric}, {"test_seeds", plan.test_seeds}, {"nodes", workload.node_count()},
                        {"results", results}, {"paired", paired}, {"gate", gate}};
   content.metrics_json = published.metrics.dump();
-  content.trained_on_json = Json{{"workload", workload.name}, {"attribution", workload.attribution}, {"updates", outcome.updates},
+  Json mix_shape;
+  const MixShape shape = MixShapeOf(workload);
+  for (size_t i = 0; i < shape.size(); ++i) mix_shape[std::string(MixShapeNames()[i])] = shape[i];
+  content.trained_on_json = Json{{"workload", workload.name}, {"attribution", workload.attribution}, {"mix_shape", mix_shape}, {"updates", outcome.updates},
                                  {"plan", PlanToJson(plan)}, {"command", options.command}, {"arithmetic", Json::parse(ArithmeticFingerprint())}}
                                 .dump();
   if (outcome.is_rule()) return published;

@@ -47,6 +47,10 @@ class TrainerImpl : public Trainer {
 
   absl::Status Init() {
     BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
+    if (!teacher_.experts.empty()) {
+      if (workloads_.size() > 1) return InvalidField("teacher", plan_.teacher, "a model of one weight vector where there are several mixes");
+      teacher_ = BlendExperts(teacher_, MixShapeOf(workloads_.front()));
+    }
     ArenaOptions arena;
     BERTH_ASSIGN_OR_RETURN(arena.form, ParseForm(plan_.form));
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);

@@ -13,7 +13,8 @@ namespace {
 
 struct Flags {
   ClientFlags client;
-  std::string name, dir;
+  std::string name, dir, out = "models";
+  std::vector<std::string> parts;
   int64_t version = 1;
 };
 
@@ -37,6 +38,19 @@ absl::Status RunList(const Flags& flags) {
 absl::Status RunVerify(const Flags& flags) {
   BERTH_ASSIGN_OR_RETURN(const auto policy, LoadModelDir(flags.dir));
   fmt::print("model {} version {}: weights, feature list and golden answers are right\n", policy->info().name, policy->info().version);
+  return absl::OkStatus();
+}
+
+absl::Status RunBlend(const Flags& flags) {
+  std::vector<ModelContent> parts;
+  for (const std::string& dir : flags.parts) {
+    BERTH_ASSIGN_OR_RETURN(parts.emplace_back(), ReadModelDir(dir));
+  }
+  BERTH_ASSIGN_OR_RETURN(ModelContent blend, BlendModels(parts));
+  blend.name = flags.name;
+  blend.version = flags.version;
+  BERTH_ASSIGN_OR_RETURN(const std::string dir, WriteModelDir(flags.out, blend));
+  fmt::print("{}\n", dir);
   return absl::OkStatus();
 }
 
@@ -67,13 +81,19 @@ const VerbRegistration kModel("model", [](CLI::App& app, VerbResult& result) {
   auto flags = std::make_shared<Flags>();
   CLI::App* verb = app.add_subcommand("model", "The model repository of a running server, and checks of a model directory");
   verb->require_subcommand(1);
-  verb->footer("Examples:\n  berth model verify models/openb-like/1\n  berth model promote openb-like 2 --server 127.0.0.1:50051");
+  verb->footer("Examples:\n  berth model verify models/openb-like/1\n  berth model blend models/default/1 models/cpu-bound/1 models/typed/1 --name any-mix\n  berth model promote openb-like 2 --server 127.0.0.1:50051");
   CLI::App* list = verb->add_subcommand("list", "What there is and what serves");
   AddClientFlags(list, &flags->client);
   list->callback([flags, &result] { result.status = RunList(*flags); });
   CLI::App* verify = verb->add_subcommand("verify", "Load a model directory as a server would, golden answers included");
   verify->add_option("DIR", flags->dir, "models/<name>/<version>")->required();
   verify->callback([flags, &result] { result.status = RunVerify(*flags); });
+  CLI::App* blend = verb->add_subcommand("blend", "One model for any mix, out of models that were each trained on one mix: served between them by what the mix at hand asks");
+  blend->add_option("DIR", flags->parts, "the models, that of the commonest mix first")->required()->expected(2, static_cast<int>(kMaxExperts));
+  blend->add_option("--name", flags->name, "of the new model")->required();
+  blend->add_option("--version", flags->version, "of the new model")->capture_default_str()->check(CLI::Range(1, 1'000'000'000));
+  blend->add_option("--out", flags->out, "it goes to OUT/<name>/<version>")->capture_default_str();
+  blend->callback([flags, &result] { result.status = RunBlend(*flags); });
   CLI::App* promote = verb->add_subcommand("promote", "Serve a version: loaded and verified beside the one in use, then swapped in");
   AddClientFlags(promote, &flags->client);
   promote->add_option("NAME", flags->name, "the model")->required();

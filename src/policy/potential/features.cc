@@ -56,6 +56,7 @@ constexpr std::array<std::string_view, kFeatureCount> kNames = {
 
 constexpr double kCommonShare = 0.01;
 constexpr double kGib = static_cast<double>(int64_t{1} << 30);
+constexpr double kMostCpuAsked = 4;
 constexpr double kLeastRatio = 0.25, kMostRatio = 4096;   // of vCPU or GiB a GPU
 
 std::array<int64_t, 3> TotalsOf(const ClusterState& view) { return {view.total_gpu_milli(), view.total_cpu_milli(), view.total_mem_bytes()}; }
@@ -90,13 +91,16 @@ void FeatureExtractor::Reset(const ClusterState& view) {
   has_ = ClusterRatios::Of(view);
   totals_ = TotalsOf(view);
   scan_.Reset(view, typical_);
-  double cpu = 0, gib = 0, gpus = 0;
+  double cpu = 0, gib = 0, gpus = 0, shared = 0, multi = 0, typed = 0;
   scarcity_.assign(view.gpu_models().size(), 0);
   for (const ResolvedMixClass& c : ResolveMix(view, whole_)) {
     const double g = c.weight * static_cast<double>(c.request.total_gpu_milli()) / 1000;
     cpu += c.weight * static_cast<double>(c.request.cpu_milli) / 1000;
     gib += c.weight * static_cast<double>(c.request.mem_bytes) / kGib;
     gpus += g;
+    if (c.request.gpu_count > 1) multi += g;
+    else if (c.request.gpu_milli < kWholeGpuMilli) shared += g;
+    if (c.request.model_mask != ~uint64_t{0}) typed += g;
     if (g <= 0 || c.request.model_mask == ~uint64_t{0}) continue;
     const int models = std::popcount(c.request.model_mask);
     for (size_t m = 0; m < scarcity_.size(); ++m) {
@@ -112,6 +116,11 @@ void FeatureExtractor::Reset(const ClusterState& view) {
   const double gib_has = std::clamp(std::exp2(has_.mem_step / 16.0), kLeastRatio, kMostRatio);
   cpu_asked_ = ratio(cpu, gpus, cpu_has);
   gib_asked_ = ratio(gib, gpus, gib_has);
+  mix_shape_ = {};
+  if (gpus > 0 && view.has_gpus()) {
+    mix_shape_ = {static_cast<float>(std::min(kMostCpuAsked, cpu_asked_ / cpu_has)), static_cast<float>(shared / gpus), static_cast<float>(multi / gpus),
+                  static_cast<float>(typed / gpus)};
+  }
   cpu_mid_ = (cpu_asked_ + cpu_has) / 2;
   gib_mid_ = (gib_asked_ + gib_has) / 2;
 }

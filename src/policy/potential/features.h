@@ -16,6 +16,7 @@
 #include "policy/class_policy.h"
 #include "policy/pod_mix.h"
 #include "policy/potential/mix_scan.h"
+#include "policy/potential/mix_shape.h"
 
 namespace berth {
 
@@ -44,6 +45,8 @@ class FeatureExtractor {
   bool IsUpToDate(const ClusterState& view);
   // Cost: O(mix), no allocation.
   void Compute(const Shape& shape, const NodeState& state, Features* out);
+  // Of the whole mix on the cluster that Reset saw.
+  const MixShape& mix_shape() const { return mix_shape_; }
   // The typical pods against the state that was computed last.
   const MixScan& scan() const { return scan_; }
 
@@ -54,6 +57,7 @@ class FeatureExtractor {
   std::array<int64_t, 3> totals_{};        // of the cluster when has_ was last compared
   double cpu_asked_ = 0, gib_asked_ = 0;   // a GPU of the mix: vCPU, GiB
   double cpu_mid_ = 0, gib_mid_ = 0;       // between that and what the cluster has a GPU
+  MixShape mix_shape_{};
   std::vector<double> scarcity_;           // by GPU model: share of the mix's GPUs that insist on it or on few others
 };
 

@@ -174,18 +174,34 @@ TensorMap ToTensors(const NetworkWeights& w) {
     tensors["b2"] = {{h}, w.b2};
     tensors["w3"] = {{h}, w.w3};
   }
+  if (!w.experts.empty()) {
+    const auto count = static_cast<int64_t>(w.expert_shapes.size());
+    Tensor& shapes = tensors["expert_shapes"] = {{count, kMixShapeCount}, {}};
+    for (const MixShape& s : w.expert_shapes) shapes.values.insert(shapes.values.end(), s.begin(), s.end());
+    tensors["experts"] = {{count, kFeatureCount}, w.experts};
+  }
   if (!w.classes.empty()) tensors["classes"] = {{static_cast<int64_t>(w.classes.size())}, w.classes};
   return tensors;
 }
 
+// Rows of `features` numbers, widened to kFeatureCount with zeros.
+std::vector<float> Widen(const std::vector<float>& rows, int64_t features) {
+  std::vector<float> wide(rows.size() / static_cast<size_t>(features) * kFeatureCount, 0);
+  for (size_t r = 0; r * static_cast<size_t>(features) < rows.size(); ++r) {
+    std::copy_n(rows.begin() + static_cast<int64_t>(r) * features, features, wide.begin() + static_cast<int64_t>(r) * kFeatureCount);
+  }
+  return wide;
+}
+
 // Weights of the first `features` features; those of the rest are 0. `classes`: how many class weights there must be.
-absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, int64_t features, std::vector<std::string> class_models, size_t classes) {
+absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, int64_t features, int64_t experts, std::vector<std::string> class_models, size_t classes) {
   NetworkWeights w;
   w.hidden = hidden;
   w.class_models = std::move(class_models);
   const int64_t h = hidden;
   TensorMap wanted{{"linear", {{features}, {}}}};
   if (h > 0) wanted.insert({{"w1", {{h, features}, {}}}, {"b1", {{h}, {}}}, {"w2", {{h, h}, {}}}, {"b2", {{h}, {}}}, {"w3", {{h}, {}}}});
+  if (experts > 0) wanted.insert({{"experts", {{experts, features}, {}}}, {"expert_shapes", {{experts, kMixShapeCount}, {}}}});
   if (classes > 0) wanted.insert({"classes", {{static_cast<int64_t>(classes)}, {}}});
   for (const auto& [name, tensor] : wanted) {
     const auto it = tensors.find(name);
@@ -195,16 +211,19 @@ absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden,
     }
   }
   for (const auto& [name, tensor] : tensors) {
-    if (!wanted.contains(name)) return Bad("tensor", name, "linear, w1, b1, w2, b2, w3, and classes where the manifest has class_models");
+    if (!wanted.contains(name)) return Bad("tensor", name, "linear, w1, b1, w2, b2, w3, experts and expert_shapes where the manifest has experts, classes where it has class_models");
   }
   const auto take = [&](const char* name) { return tensors.at(name).values; };
-  w.linear = take("linear");
-  w.linear.resize(kFeatureCount, 0);
+  w.linear = Widen(take("linear"), features);
+  if (experts > 0) {
+    w.experts = Widen(take("experts"), features);
+    const std::vector<float> shapes = take("expert_shapes");
+    w.expert_shapes.resize(static_cast<size_t>(experts));
+    for (size_t i = 0; i < shapes.size(); ++i) w.expert_shapes[i / kMixShapeCount][i % kMixShapeCount] = shapes[i];
+  }
   if (classes > 0) w.classes = take("classes");
   if (hidden > 0) {
-    const std::vector<float> w1 = take("w1");
-    w.w1.assign(static_cast<size_t>(h) * kFeatureCount, 0);
-    for (int64_t r = 0; r < h; ++r) std::copy_n(w1.begin() + r * features, features, w.w1.begin() + r * kFeatureCount);
+    w.w1 = Widen(take("w1"), features);
     w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
   }
   BERTH_RETURN_IF_ERROR(ValidateWeights(w));
@@ -236,15 +255,20 @@ absl::StatusOr<Json> GoldenSteps(const Policy& policy, const std::vector<Node>& 
   return steps;
 }
 
-absl::Status CheckGolden(const Policy& policy, const Json& golden) {
-  const auto nodes_it = golden.find("nodes"), steps_it = golden.find("steps");
-  if (nodes_it == golden.end() || !nodes_it->is_array() || nodes_it->empty() || nodes_it->size() > kMaxGoldenNodes || steps_it == golden.end() ||
-      !steps_it->is_array() || steps_it->empty() || steps_it->size() > 10 * kGoldenPods) {
-    return Bad("file golden.json", "nodes and steps", fmt::format("1 to {} nodes and 1 to {} steps", kMaxGoldenNodes, 10 * kGoldenPods));
-  }
+absl::StatusOr<std::vector<Node>> GoldenNodes(const Json& golden) {
+  const auto it = golden.find("nodes");
+  if (it == golden.end() || !it->is_array() || it->empty() || it->size() > kMaxGoldenNodes) return Bad("file golden.json", "nodes", fmt::format("1 to {} nodes", kMaxGoldenNodes));
   std::vector<Node> nodes;
-  for (const Json& j : *nodes_it) {
+  for (const Json& j : *it) {
     BERTH_ASSIGN_OR_RETURN(nodes.emplace_back(), NodeFromJson(j));
+  }
+  return nodes;
+}
+
+absl::Status CheckGolden(const Policy& policy, const std::vector<Node>& nodes, const Json& golden) {
+  const auto steps_it = golden.find("steps");
+  if (steps_it == golden.end() || !steps_it->is_array() || steps_it->empty() || steps_it->size() > 10 * kGoldenPods) {
+    return Bad("file golden.json", "steps", fmt::format("1 to {} steps", 10 * kGoldenPods));
   }
   std::vector<PodRequest> pods;
   for (const Json& step : *steps_it) {
@@ -296,7 +320,11 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
     content.mix.push_back(std::move(c));
   }
   BERTH_RETURN_IF_ERROR(CheckMix(content.mix));
+  int64_t experts = 0;
   if (format == kFormatWithPrices) {
+    if (manifest.contains("experts")) {
+      BERTH_ASSIGN_OR_RETURN(experts, Integer(manifest, "experts", 1, static_cast<int64_t>(kMaxExperts)));
+    }
     const auto any = manifest.find("serves_any_mix");
     if (any != manifest.end() && !any->is_boolean()) return Bad("serves_any_mix", any->dump(), "true or false");
     content.serves_any_mix = any != manifest.end() && any->get<bool>();
@@ -319,12 +347,13 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
     class_models = it->get<std::vector<std::string>>();
     classes = ClassTerms::Count(TypicalPods(content.mix, kCoverage, false).size(), class_models.size());
   }
-  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), static_cast<int64_t>(features->size()), std::move(class_models), classes));
+  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), static_cast<int64_t>(features->size()), experts, std::move(class_models), classes));
   BERTH_ASSIGN_OR_RETURN(const std::string golden_bytes, ReadFile(dir, "golden.json"));
   BERTH_ASSIGN_OR_RETURN(const Json golden, ParseObject("golden.json", golden_bytes));
+  BERTH_ASSIGN_OR_RETURN(content.golden_nodes, GoldenNodes(golden));
   if (policy != nullptr) {
     BERTH_ASSIGN_OR_RETURN(*policy, MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix, content.prices));
-    BERTH_RETURN_IF_ERROR(CheckGolden(**policy, golden));
+    BERTH_RETURN_IF_ERROR(CheckGolden(**policy, content.golden_nodes, golden));
   }
   return content;
 }
@@ -354,6 +383,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
   ClassPolicySpec spec;
   spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
                "trained by berth train", "", {}};
+  if (!weights.experts.empty()) spec.info.formula += fmt::format("; linear is a blend of {} vectors by what the mix asks", weights.expert_shapes.size());
   if (prices) spec.info.formula += fmt::format("; phi is less by {} x the worth of the free devices at the prices of a linear program", prices->beta);
   spec.info.is_adaptive = prices.has_value();
   spec.tie = TieRule::kLeastFreeMemory;
@@ -362,6 +392,38 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
     return MakePotentialScorer(prices ? MakePricedPotential(network, mix, *prices) : network(mix));
   };
   return MakeClassPolicy(std::move(spec));
+}
+
+absl::StatusOr<ModelContent> BlendModels(const std::vector<ModelContent>& parts) {
+  if (parts.size() < 2 || parts.size() > kMaxExperts) return Bad("parts", fmt::format("{}", parts.size()), fmt::format("2 to {}", kMaxExperts));
+  ModelContent blend;
+  blend.mix = parts.front().mix;
+  blend.prices = parts.front().prices;
+  blend.golden_nodes = parts.front().golden_nodes;
+  blend.serves_any_mix = true;
+  blend.weights.linear.assign(kFeatureCount, 0);
+  Json trained_on = Json::array(), metrics = Json::array();
+  for (const ModelContent& part : parts) {
+    const NetworkWeights& w = part.weights;
+    const std::string who = fmt::format("part {}", Quoted(part.name));
+    if (w.hidden > 0 || !w.classes.empty() || !w.experts.empty()) return Bad(who, "a model with a network, class terms or experts", "a linear potential");
+    if ((part.prices ? ToJson(*part.prices) : Json()) != (blend.prices ? ToJson(*blend.prices) : Json())) return Bad(who + " prices", "others than the first part's", "the same");
+    const Json json = Json::parse(part.trained_on_json, nullptr, false);
+    const auto shape = json.is_object() ? json.value("mix_shape", Json()) : Json();
+    blend.weights.expert_shapes.emplace_back();
+    for (size_t i = 0; i < kMixShapeCount; ++i) {
+      const auto it = shape.is_object() ? shape.find(MixShapeNames()[i]) : shape.end();
+      if (!shape.is_object() || it == shape.end() || !it->is_number()) return Bad(fmt::format("{} mix_shape {}", who, MixShapeNames()[i]), "missing", "a number");
+      blend.weights.expert_shapes.back()[i] = it->get<float>();
+    }
+    blend.weights.experts.insert(blend.weights.experts.end(), w.linear.begin(), w.linear.end());
+    trained_on.push_back(json);
+    metrics.push_back(Json::parse(part.metrics_json, nullptr, false));
+  }
+  BERTH_RETURN_IF_ERROR(ValidateWeights(blend.weights));
+  blend.trained_on_json = Json{{"parts", trained_on}}.dump();
+  blend.metrics_json = Json{{"parts", metrics}}.dump();
+  return blend;
 }
 
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir) { return Read(dir, nullptr); }
@@ -409,10 +471,11 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
   BERTH_ASSIGN_OR_RETURN(golden["steps"], GoldenSteps(*policy, nodes, pods));
 
   const std::string weights = ToSafetensors(ToTensors(content.weights));
-  const bool is_second = content.prices || content.serves_any_mix;
+  const bool is_second = content.prices || content.serves_any_mix || !content.weights.experts.empty();
   Json manifest{{"format", is_second ? kFormatWithPrices : kFormat}, {"name", content.name}, {"version", content.version}, {"kind", kKind}, {"hidden", content.weights.hidden},
                 {"features", Json::array()}, {"weights_sha256", Sha256Hex(weights)}, {"mix", Json::array()}, {"trained_on", trained_on}, {"metrics", metrics}};
   if (content.prices) manifest["prices"] = ToJson(*content.prices);
+  if (!content.weights.experts.empty()) manifest["experts"] = content.weights.expert_shapes.size();
   if (content.serves_any_mix) manifest["serves_any_mix"] = true;
   for (std::string_view name : FeatureNames()) manifest["features"].push_back(name);
   if (!content.weights.classes.empty()) manifest["class_models"] = content.weights.class_models;

@@ -48,6 +48,12 @@ absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& di
 // The same without a policy: what is inside, for `berth model` and for training on from it.
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir);
 
+// One model out of several that were trained on single mixes (and say so: trained_on.mix_shape, as `berth train` writes it): it
+// serves any mix by the blend of them (network.h, `experts`). Name and version are the caller's to set; mix, golden nodes and prices
+// are those of the first part. Errors: INVALID_ARGUMENT, naming the part: fewer than 2 or more than kMaxExperts parts, a network,
+// class terms or experts in one, other prices than the first part's, no mix_shape.
+absl::StatusOr<ModelContent> BlendModels(const std::vector<ModelContent>& parts);
+
 // The policy of some weights, as LoadModelDir would make it.
 absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights,
                                                               const PodMix& mix, const std::optional<PricedOptions>& prices = std::nullopt);

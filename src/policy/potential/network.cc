@@ -29,12 +29,12 @@ class NetworkPotential : public Potential {
   NetworkPotential(std::shared_ptr<const NetworkWeights> weights, const PodMix& typical, PodMix mix)
       : weights_(std::move(weights)), extractor_(typical, std::move(mix)), terms_(typical, weights_->class_models), z_(weights_->classes.size()) {}
   void Reset(const ClusterState& view, const ScoreContext&) override {
-    extractor_.Reset(view);
+    See(view);
     if (!z_.empty()) terms_.Reset(view);
   }
   PotentialVersion Observe(const ClusterState& view, const Pod&, const ResolvedRequest&, bool) override {
     if (!extractor_.IsUpToDate(view)) {
-      extractor_.Reset(view);
+      See(view);
       ++version_.values;
     }
     return version_;
@@ -42,13 +42,19 @@ class NetworkPotential : public Potential {
   double Value(const Shape& shape, const NodeState& state) override {
     Features x;
     extractor_.Compute(shape, state, &x);
-    if (z_.empty()) return NetworkValue(*weights_, x);
+    if (z_.empty()) return NetworkValue(*served_, x);
     terms_.Compute(shape, state, extractor_.scan(), z_.data());
-    return NetworkValue(*weights_, x) + ClassValue(*weights_, z_.data());
+    return NetworkValue(*served_, x) + ClassValue(*weights_, z_.data());
   }
 
  private:
+  void See(const ClusterState& view) {
+    extractor_.Reset(view);
+    served_ = weights_->experts.empty() ? weights_ : std::make_shared<const NetworkWeights>(BlendExperts(*weights_, extractor_.mix_shape()));
+  }
+
   const std::shared_ptr<const NetworkWeights> weights_;
+  std::shared_ptr<const NetworkWeights> served_;   // for the mix and the cluster at hand
   FeatureExtractor extractor_;
   ClassTerms terms_;
   std::vector<float> z_;
@@ -80,12 +86,33 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
     return absl::OkStatus();
   };
   BERTH_RETURN_IF_ERROR(check("linear", w.linear, kFeatureCount));
+  if (w.expert_shapes.size() > kMaxExperts) return InvalidField("experts", fmt::format("{}", w.expert_shapes.size()), fmt::format("0 to {}", kMaxExperts));
+  BERTH_RETURN_IF_ERROR(check("experts", w.experts, w.expert_shapes.size() * kFeatureCount));
+  for (const MixShape& shape : w.expert_shapes) {
+    for (size_t i = 0; i < shape.size(); ++i) {
+      if (!(shape[i] >= 0 && shape[i] <= 4)) return InvalidField(fmt::format("expert shape {}", MixShapeNames()[i]), fmt::format("{}", shape[i]), "a number from 0 to 4");
+    }
+  }
   BERTH_RETURN_IF_ERROR(check("w1", w.w1, h * kFeatureCount));
   BERTH_RETURN_IF_ERROR(check("b1", w.b1, h));
   BERTH_RETURN_IF_ERROR(check("w2", w.w2, h * h));
   BERTH_RETURN_IF_ERROR(check("b2", w.b2, h));
   BERTH_RETURN_IF_ERROR(check("w3", w.w3, h));
   return check("classes", w.classes, w.classes.size());
+}
+
+NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape) {
+  NetworkWeights blend = weights;
+  blend.experts.clear();
+  blend.expert_shapes.clear();
+  if (weights.experts.empty()) return blend;
+  const std::vector<double> shares = HullShares(weights.expert_shapes, shape);
+  for (size_t i = 0; i < kFeatureCount; ++i) {
+    double sum = static_cast<double>(weights.linear[i]);
+    for (size_t k = 0; k < shares.size(); ++k) sum += shares[k] * static_cast<double>(weights.experts[k * kFeatureCount + i]);
+    blend.linear[i] = static_cast<float>(sum);
+  }
+  return blend;
 }
 
 absl::Status CheckClasses(const NetworkWeights& w, size_t typical) {

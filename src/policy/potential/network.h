@@ -23,7 +23,14 @@ struct NetworkWeights {
   std::vector<float> w3;            // [hidden]; there is no last bias: a constant changes no decision
   std::vector<float> classes;       // [ClassTerms::Count(typical pods, class_models)], or empty
   std::vector<std::string> class_models;   // GPU models with terms of their own
+  // Weights trained for single mixes, [experts][kFeatureCount], and where those mixes stand. What serves a mix is `linear` + the sum
+  // of the experts by their HullShares in it: each expert alone on its own mix, a blend between. At most kMaxExperts.
+  std::vector<float> experts;
+  std::vector<MixShape> expert_shapes;
 };
+
+// The weights that serve a mix of this shape, without experts. Cost: HullShares.
+NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape);
 
 // Weights that pass give finite values on every node that cluster/node.h accepts. Errors: INVALID_ARGUMENT, named: a size
 // that does not fit, hidden above 256, a value beyond +-1e6 or not finite. That `classes` fits the typical pods is checked
