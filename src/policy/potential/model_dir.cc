@@ -418,7 +418,7 @@ absl::StatusOr<ModelContent> BlendModels(const std::vector<ModelContent>& parts)
     }
     blend.weights.experts.insert(blend.weights.experts.end(), w.linear.begin(), w.linear.end());
     trained_on.push_back(json);
-    metrics.push_back(Json::parse(part.metrics_json, nullptr, false));
+    if (const Json measured = Json::parse(part.metrics_json, nullptr, false); !measured.is_discarded()) metrics.push_back(measured);
   }
   BERTH_RETURN_IF_ERROR(ValidateWeights(blend.weights));
   blend.trained_on_json = Json{{"parts", trained_on}}.dump();
