@@ -12,6 +12,7 @@
 #include "cli/evaluate_churn.h"
 #include "cli/verbs.h"
 #include "evaluate/evaluate.h"
+#include "evaluate/heat_map.h"
 #include "evaluate/report.h"
 #include "fmt/format.h"
 #include "workload/openb.h"
@@ -191,6 +192,12 @@ absl::Status RunFgd(const Flags& flags, const CLI::App& verb) {
   report.tables.push_back(table);
   report.plots.push_back(plot);
   if (flags.has_bound) AddFgdBounds(bounds, policies, runs, &json, &report);
+  if (!flags.out.empty()) {
+    BERTH_ASSIGN_OR_RETURN(const Workload first, FgdWorkload(nodes, requests, sequences.front()));
+    for (const auto& policy : policies) {
+      BERTH_ASSIGN_OR_RETURN(report.heat_maps.emplace_back(), PlayHeatMap(first, FgdEnvOptions(sequences.front(), *policy), *policy, seeds.front()));
+    }
+  }
   BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
   if (flags.json) fmt::print("{}\n", json.dump());
   else fmt::print("{}{}", TextTable(table), flags.has_bound ? "\n" + TextTable(report.tables.back()) : "");
@@ -307,6 +314,13 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   report.plots.push_back(plot);
   if (churn.env.form == Form::kQueue) AddWaits(workload, runs, seeds.size(), &report);
   if (flags.has_bound) AddChurnBounds(bounds, policies, runs, metric.value, &json, &report);
+  if (!flags.out.empty()) {
+    EnvOptions options = churn.env;
+    options.load = loads.front();
+    for (const auto& policy : policies) {
+      BERTH_ASSIGN_OR_RETURN(report.heat_maps.emplace_back(), PlayHeatMap(workload, options, *policy, seeds.front()));
+    }
+  }
   BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, json, report));
   if (flags.json) fmt::print("{}\n", json.dump());
   else fmt::print("{}\n{}{}", TextTable(table), TextTable(paired), flags.has_bound ? "\n" + TextTable(report.tables.back()) : "");

@@ -123,46 +123,55 @@ absl::Status RunParallel(size_t count, int jobs, const std::function<absl::Statu
   return first;
 }
 
-absl::StatusOr<std::vector<FgdRun>> RunFgdProtocol(const std::vector<Node>& nodes, const std::vector<PodRequest>& pods,
-                                                   const std::vector<FgdSequence>& sequences, const PolicyList& policies,
-                                                   const RunOptions& options) {
-  Workload base;
-  base.name = "fgd";
-  for (const Node& node : nodes) base.node_groups.push_back({node, 1});
+absl::StatusOr<Workload> FgdWorkload(const std::vector<Node>& nodes, const std::vector<PodRequest>& pods, const FgdSequence& sequence) {
+  Workload workload;
+  workload.name = "fgd";
+  for (const Node& node : nodes) workload.node_groups.push_back({node, 1});
   std::vector<uint32_t> class_of(pods.size());
   absl::flat_hash_map<PodRequest, uint32_t, PodRequestHash> classes;
   for (size_t i = 0; i < pods.size(); ++i) {
-    const auto [it, is_new] = classes.try_emplace(pods[i], static_cast<uint32_t>(base.pod_classes.size()));
+    const auto [it, is_new] = classes.try_emplace(pods[i], static_cast<uint32_t>(workload.pod_classes.size()));
     if (is_new) {
       PodClass c;
-      c.name = fmt::format("class-{}", base.pod_classes.size());
+      c.name = fmt::format("class-{}", workload.pod_classes.size());
       c.request = pods[i];
       c.lifetime.kind = Lifetime::Kind::kUnlimited;
-      base.pod_classes.push_back(std::move(c));
+      workload.pod_classes.push_back(std::move(c));
     }
     class_of[i] = it->second;
-    base.pod_classes[it->second].share += 1.0 / static_cast<double>(pods.size());
+    workload.pod_classes[it->second].share += 1.0 / static_cast<double>(pods.size());
   }
-  std::vector<Workload> workloads(sequences.size(), base);
-  for (size_t s = 0; s < sequences.size(); ++s) {
-    int64_t time = 0;
-    for (uint32_t row : sequences[s].pods) {
-      if (row >= pods.size()) {
-        return InvalidField(fmt::format("arrival row of seed {}", sequences[s].seed), fmt::format("{}", row),
-                            fmt::format("0 to {}", pods.size() - 1));
-      }
-      workloads[s].arrivals.push_back({++time, class_of[row], kForever});
+  int64_t time = 0;
+  for (uint32_t row : sequence.pods) {
+    if (row >= pods.size()) {
+      return InvalidField(fmt::format("arrival row of seed {}", sequence.seed), fmt::format("{}", row), fmt::format("0 to {}", pods.size() - 1));
     }
+    workload.arrivals.push_back({++time, class_of[row], kForever});
+  }
+  return workload;
+}
+
+EnvOptions FgdEnvOptions(const FgdSequence& sequence, const Policy& policy) {
+  EnvOptions options;
+  options.form = Form::kStatic;
+  options.node_ranks = sequence.ranks;
+  options.cluster.key_fields = policy.info().key_fields;
+  return options;
+}
+
+absl::StatusOr<std::vector<FgdRun>> RunFgdProtocol(const std::vector<Node>& nodes, const std::vector<PodRequest>& pods,
+                                                   const std::vector<FgdSequence>& sequences, const PolicyList& policies,
+                                                   const RunOptions& options) {
+  std::vector<Workload> workloads;
+  for (const FgdSequence& sequence : sequences) {
+    BERTH_ASSIGN_OR_RETURN(workloads.emplace_back(), FgdWorkload(nodes, pods, sequence));
   }
   std::vector<FgdRun> runs(sequences.size() * policies.size());
   Progress progress("fgd protocol", static_cast<int64_t>(runs.size()), "runs", options.is_quiet);
   BERTH_RETURN_IF_ERROR(RunParallel(runs.size(), options.jobs, [&](size_t i) -> absl::Status {
     const size_t p = i / sequences.size(), s = i % sequences.size();
     CurveRecorder recorder(workloads[s]);
-    EnvOptions env_options;
-    env_options.form = Form::kStatic;
-    env_options.node_ranks = sequences[s].ranks;
-    env_options.cluster.key_fields = policies[p]->info().key_fields;
+    EnvOptions env_options = FgdEnvOptions(sequences[s], *policies[p]);
     env_options.observer = &recorder;
     BERTH_ASSIGN_OR_RETURN(auto env, Env::Create(workloads[s], env_options));
     auto decider = policies[p]->NewDecider();

@@ -51,6 +51,10 @@ struct FgdRun {
   double unallocated_percent_at(int arrived_percent) const { return 100 - curve[static_cast<size_t>(arrived_percent)]; }
 };
 
+// One sequence as a recorded workload, equal requests one class, and the options of its environment. Errors: as RunFgdProtocol.
+absl::StatusOr<Workload> FgdWorkload(const std::vector<Node>& nodes, const std::vector<PodRequest>& pods, const FgdSequence& sequence);
+EnvOptions FgdEnvOptions(const FgdSequence& sequence, const Policy& policy);
+
 // Runs every policy on every sequence. Errors: INVALID_ARGUMENT a row number or ranks that do not fit; as Env otherwise.
 absl::StatusOr<std::vector<FgdRun>> RunFgdProtocol(const std::vector<Node>& nodes, const std::vector<PodRequest>& pods,
                                                    const std::vector<FgdSequence>& sequences, const PolicyList& policies,

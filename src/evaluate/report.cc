@@ -128,6 +128,28 @@ absl::StatusOr<std::string> DrawSvg(const Plot& plot) {
   return Filter("gnuplot", script + commands + "\n");
 }
 
+absl::StatusOr<std::string> DrawSvg(const HeatMap& map) {
+  const size_t rows = map.row_labels.size();
+  if (rows == 0 || map.columns == 0 || map.values.size() != rows * map.columns) return absl::InvalidArgumentError("a heat map of another size than its labels");
+  const double width = (map.x_high - map.x_low) / static_cast<double>(map.columns);
+  std::string ticks;
+  for (size_t r = 0; r < rows; ++r) {
+    if (!map.row_labels[r].empty()) ticks += fmt::format("{}{} {}", ticks.empty() ? "" : ", ", Literal(map.row_labels[r]), r);
+  }
+  std::string script = fmt::format(
+      "set terminal svg size 860,560 dynamic font 'sans-serif,12' background rgb 'white'\n"
+      "set title {}\nset xlabel {}\nset ylabel {}\nset ytics ({})\nset tics out\nset cbrange [0:1]\nset cblabel 'share in use'\n"
+      "set palette defined (0 '#f7fbff', 0.5 '#6baed6', 0.9 '#08519c', 1 '#08306b')\n"
+      "set xrange [{}:{}]\nset yrange [-0.5:{}.5]\n$m << EOD\n",
+      Literal(map.title), Literal(map.x_label), Literal(map.y_label), ticks, map.x_low, map.x_high, rows - 1);
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < map.columns; ++c) {
+      script += fmt::format("{} {} {:.3f}\n", map.x_low + (static_cast<double>(c) + 0.5) * width, r, map.values[r * map.columns + c]);
+    }
+  }
+  return Filter("gnuplot", script + "EOD\nplot $m using 1:2:3 with image notitle\n");
+}
+
 std::string HtmlReport(const Report& report) {
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>\n"
@@ -137,15 +159,17 @@ std::string HtmlReport(const Report& report) {
       "figure{{margin:1.5em 0}}svg{{max-width:100%;height:auto}}\n</style></head><body>\n<h1>{0}</h1>\n"
       "<p>Made by <code>{1}</code><br>{2}</p>\n",
       Escaped(report.title), Escaped(report.command), Escaped(report.machine));
-  for (const Plot& plot : report.plots) {
-    const auto svg = DrawSvg(plot);
+  const auto draw = [&](const auto& figure) {
+    const auto svg = DrawSvg(figure);
     if (!svg.ok()) {
-      html += fmt::format("<p>No plot of {}: {}.</p>\n", Escaped(plot.title), Escaped(MessageOf(svg.status())));
-      continue;
+      html += fmt::format("<p>No plot of {}: {}.</p>\n", Escaped(figure.title), Escaped(MessageOf(svg.status())));
+      return;
     }
     const size_t start = svg->find("<svg");
     html += "<figure>" + (start == std::string::npos ? *svg : svg->substr(start)) + "</figure>\n";
-  }
+  };
+  for (const Plot& plot : report.plots) draw(plot);
+  for (const HeatMap& map : report.heat_maps) draw(map);
   for (const Table& table : report.tables) {
     html += fmt::format("<h2>{}</h2>\n<table><tr>", Escaped(table.title));
     for (const std::string& h : table.header) html += fmt::format("<th>{}</th>", Escaped(h));

@@ -25,6 +25,16 @@ struct Plot {
 // The plot as SVG text, drawn by gnuplot. Errors: FAILED_PRECONDITION gnuplot is not installed or failed.
 absl::StatusOr<std::string> DrawSvg(const Plot& plot);
 
+// Shares from 0 to 1 as colours.
+struct HeatMap {
+  std::string title, x_label, y_label;
+  double x_low = 0, x_high = 1;              // of the columns together
+  std::vector<std::string> row_labels;       // from the bottom; empty ones are not written
+  size_t columns = 0;
+  std::vector<double> values;                // [row][column]
+};
+absl::StatusOr<std::string> DrawSvg(const HeatMap& map);
+
 struct Table {
   std::string title;
   std::vector<std::string> header;
@@ -37,6 +47,7 @@ struct Report {
   std::string machine;               // one line
   std::vector<Table> tables;
   std::vector<Plot> plots;
+  std::vector<HeatMap> heat_maps;
 };
 
 // Without gnuplot the plots are replaced by a line that says so. All text is escaped.

@@ -120,7 +120,7 @@ TEST(Report, TextIsEscapedAndPlotsAreInside) {
   } else {
     EXPECT_THAT(html, HasSubstr("gnuplot"));
   }
-  EXPECT_FALSE(DrawSvg({"empty", "x", "y", {}}).ok());
+  EXPECT_FALSE(DrawSvg(Plot{"empty", "x", "y", {}}).ok());
 }
 
 TEST(Report, DashedSeriesAreDashed) {
