@@ -11,7 +11,7 @@
 
 namespace berth {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, mixes, mix_weights, price_beta, typed_safety,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, mixes, mix_weights, price_beta, price_period, price_horizon, price_smoothing, typed_safety,
                                                 multi_safety, seed, form, node_count, teacher, features, loads, warmup_hours,
                                                 window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
@@ -30,6 +30,8 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.teacher = "departures";
     plan.loads = {0.9, 1.0, 1.1};
     plan.warmup_hours = 3;
+    plan.price_period = 0.3;   // a cluster in balance changes slowly
+    plan.price_smoothing = 0.3;
     plan.generations = 50;
     plan.class_generations = 50;
     plan.seeds_per_generation = 2;
@@ -61,6 +63,9 @@ std::optional<PricedOptions> PricesOf(const TrainingPlan& plan) {
   if (plan.price_beta <= 0) return std::nullopt;
   PricedOptions options;
   options.beta = plan.price_beta;
+  options.period = plan.price_period;
+  options.horizon = plan.price_horizon;
+  options.prices.smoothing = plan.price_smoothing;
   options.prices.typed_safety = plan.typed_safety;
   options.prices.multi_safety = plan.multi_safety;
   return options;
@@ -84,6 +89,9 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   for (double load : p.loads) BERTH_RETURN_IF_ERROR(check("loads", load, 1e-3, 10));
   for (const auto& [field, value, low, high] : std::initializer_list<std::tuple<const char*, double, double, double>>{
            {"price_beta", p.price_beta, 0, 1000},
+           {"price_period", p.price_period, 0.001, 1},
+           {"price_horizon", p.price_horizon, 0.1, 100},
+           {"price_smoothing", p.price_smoothing, 0.01, 1},
            {"typed_safety", p.typed_safety, 0.1, 100},
            {"multi_safety", p.multi_safety, 0.1, 100},
            {"node_count", static_cast<double>(p.node_count), 0, 1e6},
@@ -126,7 +134,6 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
     return InvalidField("mix_weights", fmt::format("{} numbers", p.mix_weights.size()), fmt::format("none, or {}: one for the workload and one for each of the mixes", p.mixes.size() + 1));
   }
   for (double weight : p.mix_weights) BERTH_RETURN_IF_ERROR(check("mix_weights", weight, 0, 1e6));
-  if (p.price_beta > 0 && p.form != "static") return InvalidField("price_beta", fmt::format("{}", p.price_beta), "0 in forms with departures");
   if ((p.price_beta > 0 || !p.mixes.empty()) && (p.ppo_updates > 0 || p.critic_updates > 0)) {
     return InvalidField("ppo_updates, critic_updates", fmt::format("{}, {}", p.ppo_updates, p.critic_updates), "0 with prices or several mixes: PPO plays on one workload, without prices");
   }

@@ -26,7 +26,9 @@ struct TrainingPlan {
   std::string lives = "exponential";         // churn: exponential or trace
   std::vector<std::string> mixes;            // more of them that the same weights must serve
   std::vector<double> mix_weights;           // of the relative cost on each, the workload first; empty: 1
-  double price_beta = 0;                     // > 0: a potential with prices (priced_potential.h), in the static form
+  double price_beta = 0;                     // > 0: a potential with prices (priced_potential.h)
+  double price_period = 0.02;                // they are solved again when that share of the cluster's GPUs was asked for
+  double price_horizon = 1.05, price_smoothing = 0.5;   // as PricedOptions and PriceOptions have them
   double typed_safety = 2.5, multi_safety = 2;
   uint64_t seed = 1;
   std::string form = "loss";                 // loss, queue, static

@@ -45,7 +45,10 @@ class PlanOptions {
     options_["mixes"]->delimiter(',');
     add("mix_weights", &plan->mix_weights, "of the relative cost on each, the workload first (default: 1)");
     options_["mix_weights"]->delimiter(',');
-    add("price_beta", &plan->price_beta, "weight of the prices of free devices, static form only (0 = none; 10 is good)");
+    add("price_beta", &plan->price_beta, "weight of the prices of free devices (0 = none; 10 is good)");
+    add("price_period", &plan->price_period, "share of the cluster that is asked for between two solves of the prices");
+    add("price_horizon", &plan->price_horizon, "prices look ahead until this share of the GPUs is in use (static: was asked for)");
+    add("price_smoothing", &plan->price_smoothing, "weight of the new prices at a solve (the old ones have the rest)");
     add("typed_safety", &plan->typed_safety, "prices: factor on the demand of classes that insist on a GPU model");
     add("multi_safety", &plan->multi_safety, "prices: factor on the demand of classes of several devices");
     add("seed", &plan->seed, "of everything that is drawn");
