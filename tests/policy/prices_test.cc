@@ -77,6 +77,20 @@ TEST(Prices, AScarceModelIsDearerThanOneThatAllMayUse) {
   EXPECT_EQ(same.Of(1000, "A"), same.Of(1000, "B"));
 }
 
+// Seven pods that insist on A are to come, and eight A are free: the fluid does not mind who takes the other one, and prices both alike.
+// The safety factor makes A dearer all the same, so that who may go elsewhere takes it last.
+TEST(Prices, SafetyKeepsAModelForItsOwnPodsThoughThereIsSlack) {
+  const std::vector<Node> nodes = {GpuNode("a", 8, "A"), GpuNode("b1", 8, "B"), GpuNode("b2", 8, "B"), GpuNode("b3", 8, "B")};
+  const PodMix mix = {{Gpu(1000), 0.8}, {Gpu(1000, 1, {"A"}), 0.2}};
+  PriceOptions without;
+  without.typed_safety = 1;
+  const Solved indifferent(nodes, mix, 36, without);
+  EXPECT_GT(indifferent.Of(1000, "A"), 0);
+  EXPECT_NEAR(indifferent.Of(1000, "A"), indifferent.Of(1000, "B"), 1e-9);
+  const Solved safe(nodes, mix, 36);
+  EXPECT_GT(safe.Of(1000, "A"), safe.Of(1000, "B") + 0.05);
+}
+
 // Two nodes of 8: one wholly free, one with 4 devices used up. Pods of 8 devices make whole nodes worth more than their devices.
 TEST(Prices, AWholeNodeIsWorthMoreThanItsDevicesWhereBigPodsCome) {
   ClusterState state;

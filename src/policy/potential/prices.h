@@ -5,9 +5,10 @@
 // GPU models that no class tells apart, and by free milli on a grid of 10. A column is one way to fill one device, found by a
 // knapsack at the present prices; or, for a node with f wholly free devices, c pods of one multi-device class and f - c n single
 // devices. Demand is concave: the first 60 % of a class's expected arrivals count whole, later ones less and less, so that no
-// class is starved and prices do not vanish while there is room. Cpu and memory of single devices are not in the program, so the
-// share of classes that insist on a model, and of classes of several devices, is multiplied by a safety factor; the sum of the
-// demand stays what is to come.
+// class is starved and prices do not vanish while there is room. While a model has slack the program does not mind who takes it, but
+// what is spent early is gone and waiting costs nothing; so the share of classes that insist on a model, and of classes of several
+// devices, is multiplied by a safety factor, which makes the others take such devices last (docs/decisions/0008); the sum of the
+// demand stays what is to come. Cpu and memory of single devices are not in the program.
 //
 //   maximise   sum_k sum_j w_k s_j u_kj            w_k = p_k milli_k / P, P = sum_k p_k milli_k,
 //                                                p_k with its safety factor
