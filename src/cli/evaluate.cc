@@ -25,6 +25,7 @@ struct Flags {
   std::string nodes, pods, arrival, noderank;
   std::string sample_nodes = "151", lives = "exponential";
   AzureFlags azure;
+  AdmissionFlags admission;
   std::string workload = "openb-like";
   std::string form = "loss";
   std::string load = "0.9";
@@ -229,6 +230,7 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   if (flags.window_hours >= 0) hours.window = flags.window_hours;
   ChurnOptions churn;
   BERTH_ASSIGN_OR_RETURN(churn.env.form, ParseForm(flags.form));
+  BERTH_RETURN_IF_ERROR(ApplyAdmissionFlags(flags.admission, &churn.env));
   churn.env.warmup_us = static_cast<int64_t>(hours.warmup * 3.6e9);
   churn.env.window_us = static_cast<int64_t>(hours.window * 3.6e9);
   churn.loads = loads;
@@ -266,6 +268,7 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
                             {"arrived_pods", run.stats.arrived},
                             {"placed_pods", run.stats.placed}});
     if (churn.env.form == Form::kQueue) json["runs"].back()["waits_by_class"] = WaitsByClassJson(workload, run);
+    else json["runs"].back()["rejections_by_class"] = RejectionsByClassJson(workload, run);
   }
   const auto differences = PairedDifferences(runs, metric.value);
   json["paired_metric"] = metric.key;
@@ -312,7 +315,8 @@ absl::Status RunDepartures(const Flags& flags, const CLI::App& verb) {
   }
   report.tables = {table, paired};
   report.plots.push_back(plot);
-  if (churn.env.form == Form::kQueue) AddWaits(workload, runs, seeds.size(), &report);
+  if (churn.env.form == Form::kQueue) AddWaits(workload, runs, seeds.size(), &json, &report);
+  else AddRejections(workload, runs, seeds.size(), &json, &report);
   if (flags.has_bound) AddChurnBounds(bounds, policies, runs, metric.value, &json, &report);
   if (!flags.out.empty()) {
     EnvOptions options = churn.env;
@@ -354,6 +358,7 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
       "  berth evaluate --workload openb-like --node-count 151 --form loss --load 0.9,1.0 --seeds 101-108 --policies best-fit,fgd,fgd-keep-empty --bound\n"
       "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
       "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --sample-nodes 151 --load 0.9,1.0,1.1 --seeds 101-108 --model DIR --json\n"
+      "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --form queue --load 1.0 --aging-limit 3600 --held-nodes 4 --policies fgd,fgd-keep-empty\n"
       "  berth evaluate --protocol azure --dev v1.dev.txt --test v1.test.txt --host 64/192 --replicas 6 --policies best-fit,fgd,index\n"
       "  berth evaluate --workload vm-like --policies best-fit,index --out report/");
   verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; azure: the Azure VM trace on identical hosts; fgd: the published protocol, arrivals only")->capture_default_str();
@@ -361,6 +366,7 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   verb->add_option("--node-count", flags->node_count, "scale the workload to this many nodes (0 = as it is)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000}));
   verb->add_option("--form", flags->form, "churn: loss (what fits nowhere is lost) or queue (it waits)")->capture_default_str();
   verb->add_option("--load", flags->load, "churn: offered load, one or more, e.g. 0.9,1.0")->capture_default_str();
+  AddAdmissionFlags(*verb, flags->admission);
   verb->add_option("--warmup-hours", flags->warmup_hours, "churn: not counted (default 5; with --lives trace 4)")->check(CLI::Range(0.0, 1e5));
   verb->add_option("--window-hours", flags->window_hours, "churn: counted (default 30; with --sample-nodes all 3, with --lives trace 18)")->check(CLI::Range(1e-3, 1e5));
   verb->add_option("--nodes", flags->nodes, "fgd, churn: node list (openb CSV)");

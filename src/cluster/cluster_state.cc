@@ -327,6 +327,18 @@ absl::Status ClusterState::UpdateNode(NodeId id, const Node& node) {
   return absl::OkStatus();
 }
 
+absl::Status ClusterState::Cordon(NodeId id, bool is_unschedulable) {
+  if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
+  NodeRecord& record = nodes_[id.value];
+  if (record.spec.is_unschedulable == is_unschedulable) return absl::OkStatus();
+  Recount(record, -1);
+  record.spec.is_unschedulable = is_unschedulable;
+  Recount(record, 1);
+  attribute_version_ = uids_.Take();
+  ++generation_;
+  return absl::OkStatus();
+}
+
 absl::Status ClusterState::RemoveNode(NodeId id) {
   if (!is_present(id)) return absl::NotFoundError("the node is not in the cluster");
   NodeRecord& record = nodes_[id.value];

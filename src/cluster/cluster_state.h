@@ -102,6 +102,8 @@ class ClusterState {
   absl::Status UpdateNode(NodeId id, const Node& node);
   // Errors: NOT_FOUND. Pods that run there are the caller's business; what they held goes with the node.
   absl::Status RemoveNode(NodeId id);
+  // Sets Node::is_unschedulable alone: O(1), where UpdateNode copies the node. Errors: NOT_FOUND.
+  absl::Status Cordon(NodeId id, bool is_unschedulable);
   std::optional<NodeId> FindNode(std::string_view name) const;
 
   // --- Pods ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,20 @@ absl::Status CheckOption(std::string_view field, double value, double low, doubl
   return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
 }
 
+struct LargestNodes {
+  int32_t gpus = 0;
+  int64_t nodes = 0;   // that have so many
+};
+
+LargestNodes MostGpus(const Workload& workload) {
+  LargestNodes largest;
+  for (const NodeGroup& g : workload.node_groups) {
+    if (g.node.gpu_count > largest.gpus) largest = {g.node.gpu_count, 0};
+    if (g.node.gpu_count == largest.gpus && largest.gpus > 0) largest.nodes += g.count;
+  }
+  return largest;
+}
+
 }  // namespace
 
 absl::StatusOr<Form> ParseForm(std::string_view name) {
@@ -49,6 +63,12 @@ absl::StatusOr<std::unique_ptr<Env>> Env::Create(const Workload& workload, const
   BERTH_RETURN_IF_ERROR(CheckOption("static_until", options.static_until, 1e-6, 1000));
   BERTH_RETURN_IF_ERROR(CheckOption("node_mtbf_s", options.node_mtbf_s, 0, 1e12));
   BERTH_RETURN_IF_ERROR(CheckOption("node_repair_s", options.node_repair_s, 1e-6, 1e12));
+  BERTH_RETURN_IF_ERROR(ValidateQueueOptions(options.queue));
+  if (options.form != Form::kQueue && options.queue != QueueOptions()) {
+    return InvalidField("form", FormName(options.form), "queue where an order, a window or an aging limit of the queue is given");
+  }
+  const auto most_gpus = MostGpus(workload);
+  BERTH_RETURN_IF_ERROR(CheckOption("reserved_nodes", static_cast<double>(options.reserved_nodes), 0, static_cast<double>(most_gpus.nodes)));
   for (const auto& [name, weight] : {std::pair{"reward.allocation", options.reward.allocation}, {"reward.waiting", options.reward.waiting},
                                      {"reward.active_nodes", options.reward.active_nodes}, {"reward.latency", options.reward.latency},
                                      {"reward.balance", options.reward.balance}}) {
@@ -74,8 +94,10 @@ absl::StatusOr<std::unique_ptr<Env>> Env::Create(const Workload& workload, const
 }
 
 Env::Env(const Workload& workload, const EnvOptions& options)
-    : workload_(&workload), options_(options), nodes_(workload.Nodes()), load_resource_(LoadResourceOf(workload)) {
+    : workload_(&workload), options_(options), nodes_(workload.Nodes()), load_resource_(LoadResourceOf(workload)),
+      waiting_(options.queue, workload.pod_classes) {
   double capacity = 0;
+  most_gpus_ = MostGpus(workload).gpus;
   for (const Node& n : nodes_) {
     capacity += load_resource_ == LoadResource::kGpu   ? n.gpu_count * static_cast<double>(kWholeGpuMilli)
                 : load_resource_ == LoadResource::kCpu ? static_cast<double>(n.cpu_milli)
@@ -85,6 +107,7 @@ Env::Env(const Workload& workload, const EnvOptions& options)
     Pod pod;
     pod.id = c.name;
     pod.request = c.request;
+    if (options.reserved_nodes > 0 && IsWholeNode(c.request)) pod.tolerations.push_back({kReservedKey, "", true, std::nullopt});
     pods_.push_back(std::move(pod));
     const double amount = load_resource_ == LoadResource::kGpu   ? static_cast<double>(c.request.total_gpu_milli())
                           : load_resource_ == LoadResource::kCpu ? static_cast<double>(c.request.cpu_milli)
@@ -92,17 +115,16 @@ Env::Env(const Workload& workload, const EnvOptions& options)
     demand_.push_back(capacity > 0 ? amount / capacity : 0);
   }
   fits_.resize(pods_.size());
-  waiting_.resize(pods_.size());
 }
 
 Env::Env(const Env& other)
     : workload_(other.workload_), options_(other.options_), nodes_(other.nodes_), pods_(other.pods_),
-      requests_(other.requests_), load_resource_(other.load_resource_), demand_(other.demand_), fits_(other.pods_.size()),
+      requests_(other.requests_), load_resource_(other.load_resource_), most_gpus_(other.most_gpus_), demand_(other.demand_), fits_(other.pods_.size()),
       cluster_(other.cluster_), arrivals_(other.arrivals_ ? other.arrivals_->Clone() : nullptr),
       next_arrival_(other.next_arrival_), has_arrival_(other.has_arrival_), failures_(other.failures_), seed_(other.seed_),
       now_us_(other.now_us_), end_us_(other.end_us_), sequence_(other.sequence_), events_(other.events_),
       running_(other.running_), free_running_(other.free_running_), waiting_(other.waiting_),
-      waiting_pods_(other.waiting_pods_), waiting_demand_(other.waiting_demand_), freed_(other.freed_),
+      waiting_demand_(other.waiting_demand_), is_hostable_(other.is_hostable_), holds_(other.holds_), freed_(other.freed_),
       node_ids_(other.node_ids_), ranks_(other.ranks_), is_running_(other.is_running_),
       current_class_(other.current_class_), current_life_us_(other.current_life_us_),
       current_arrived_us_(other.current_arrived_us_), current_is_counted_(other.current_is_counted_),
@@ -119,11 +141,12 @@ StepResult Env::Reset(uint64_t seed) {
   running_.clear();
   free_running_.clear();
   freed_.clear();
-  for (auto& queue : waiting_) queue.clear();
-  waiting_pods_ = 0;
+  waiting_.Clear();
+  holds_.clear();
   waiting_demand_ = pending_reward_ = arrived_share_ = sum_used_ = sum_used_squared_ = 0;
   decisions_ = 0;
   stats_ = EnvStats();
+  for (auto* counts : {&stats_.class_arrived, &stats_.class_rejected, &stats_.class_declined}) counts->assign(pods_.size(), 0);
   cluster_ = ClusterState(options_.cluster);
   for (auto& row : fits_) row.clear();
   ranks_ = options_.node_ranks;
@@ -133,6 +156,7 @@ StepResult Env::Reset(uint64_t seed) {
     Rng rng = Rng::Stream(seed, kRankStream);
     rng.Shuffle(ranks_);
   }
+  if (options_.reserved_nodes > 0) nodes_ = workload_->Nodes();   // without the taints of the episode before
   node_ids_.assign(nodes_.size(), NodeId());
   failures_ = Rng::Stream(seed, kFailureStream);
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
@@ -144,6 +168,9 @@ StepResult Env::Reset(uint64_t seed) {
   }
   requests_.clear();
   for (const Pod& pod : pods_) requests_.push_back(cluster_.Resolve(pod.request));
+  ReserveNodes();
+  is_hostable_.resize(pods_.size());
+  for (uint32_t c = 0; c < pods_.size(); ++c) is_hostable_[c] = FitsSomewhere(c);
   arrivals_ = MakeArrivalStream(*workload_, options_.load, seed);
   const int64_t warmup = options_.form == Form::kStatic ? 0 : options_.warmup_us;
   if (options_.form == Form::kStatic) options_.warmup_us = 0;
@@ -227,23 +254,27 @@ bool Env::FitsClass(uint32_t pod_class, ClassId id) const {
   const ResolvedRequest& request = requests_[pod_class];
   const auto& cls = cluster_.state_class(id);
   if (FirstViolation(cluster_.shape_of(cls.state), cls.state, request)) return false;
-  return !NeedsExactCheck(cls.state, request) || std::any_of(cls.members.begin(), cls.members.end(), [&](NodeId m) { return cluster_.FitsExactly(m, request); });
+  if (!NeedsExactCheck(cls.state, request) && !cluster_.has_restricted_nodes()) return true;
+  return std::any_of(cls.members.begin(), cls.members.end(), [&](NodeId m) { return Takes(m, pod_class); });
 }
 
 bool Env::FitsSomewhere(uint32_t pod_class) {
   auto& row = fits_[pod_class];
   if (row.size() < cluster_.class_slots()) row.resize(cluster_.class_slots() * 2);
-  // Whether a member fits exactly may change while the class lives, so such answers are not kept.
-  const bool may_keep = requests_[pod_class].mem_floor_bytes == requests_[pod_class].mem_bytes;
+  // Whether a member fits exactly, or is open, may change while the class lives, so such answers are not kept.
+  const bool may_keep = requests_[pod_class].mem_floor_bytes == requests_[pod_class].mem_bytes && !cluster_.has_restricted_nodes();
   for (const auto& [id, uid] : cluster_.occupied()) {
     FitCell& cell = row[id.value];
-    if (cell.uid != uid || !may_keep) cell = {uid, FitsClass(pod_class, id)};
-    if (cell.fits) return true;
+    if (may_keep && cell.uid != uid) cell = {uid, FitsClass(pod_class, id)};
+    if (may_keep ? cell.fits : FitsClass(pod_class, id)) return true;
   }
   return false;
 }
 
 absl::Status Env::Admit(NodeId node, DeviceSet devices) {
+  if (cluster_.has_restricted_nodes() && node.value < cluster_.nodes().size() && cluster_.node(node).is_present && !IsOpen(node, current_class_)) {
+    return InvalidField("decision", cluster_.node(node).spec.name, "a node that is open to the pod: neither cordoned nor with a taint that it does not tolerate");
+  }
   if (node.value < cluster_.nodes().size() && cluster_.node(node).is_present) TrackUsed(node, -1);
   const absl::Status status = cluster_.Place(requests_[current_class_], node, devices);
   if (node.value < cluster_.nodes().size() && cluster_.node(node).is_present) TrackUsed(node, 1);
@@ -290,25 +321,28 @@ void Env::Depart(uint32_t index) {
   // The node is there: a failing node takes its pods from running_ first.
   (void)cluster_.Remove(requests_[running.pod_class], running.node, running.devices);
   TrackUsed(running.node, 1);
-  if (waiting_pods_ > 0 && std::find(freed_.begin(), freed_.end(), running.node) == freed_.end()) freed_.push_back(running.node);
+  if (waiting_.size() > 0) Free(running.node);
 }
 
-// The current pod fits nowhere and may not wait.
-void Env::Reject() {
+// The current pod fits nowhere and may not wait, or is declined.
+void Env::Reject(bool is_declined) {
   const double life_hours = options_.form == Form::kStatic || current_life_us_ == kForever ? 1.0 : static_cast<double>(current_life_us_) / kHourUs;
   pending_reward_ -= options_.reward.allocation * Demand(current_class_) * life_hours;
   if (!current_is_counted_) return;
   const PodRequest& r = pods_[current_class_].request;
   ++stats_.rejected;
+  ++stats_.class_rejected[current_class_];
+  if (is_declined) {
+    ++stats_.declined;
+    ++stats_.class_declined[current_class_];
+  }
   stats_.rejected_gpu_hours += static_cast<double>(r.total_gpu_milli()) / kWholeGpuMilli * life_hours;
   stats_.rejected_cpu_hours += static_cast<double>(r.cpu_milli) / 1000 * life_hours;
   stats_.rejected_mem_hours += GibOf(r.mem_bytes) * life_hours;
 }
 
 void Env::Wait(uint32_t pod_class, Waiting waiting, bool at_front) {
-  if (at_front) waiting_[pod_class].push_front(waiting);
-  else waiting_[pod_class].push_back(waiting);
-  ++waiting_pods_;
+  waiting_.Push(pod_class, waiting, at_front, is_hostable_[pod_class] != 0);
   waiting_demand_ += Demand(pod_class);
 }
 
@@ -328,10 +362,11 @@ void Env::FailNode(uint32_t index) {
   TrackUsed(node, -1);
   (void)cluster_.RemoveNode(node);
   std::erase(freed_, node);
+  std::erase_if(holds_, [&](const Hold& hold) { return hold.node == node; });
   node_ids_[index] = NodeId();
   Push({.time_us = now_us_ + static_cast<int64_t>(failures_.Exponential(options_.node_repair_s) * 1e6), .index = index, .kind = Event::Kind::kNodeReturns});
   // Pods that wait again may fit elsewhere at once.
-  if (waiting_pods_ > 0) {
+  if (waiting_.size() > 0) {
     for (NodeId other : node_ids_) {
       if (other.is_valid()) freed_.push_back(other);
     }
@@ -343,7 +378,7 @@ void Env::ReturnNode(uint32_t index) {
   if (!id.ok()) return;
   node_ids_[index] = *id;
   TrackUsed(*id, 1);
-  if (waiting_pods_ > 0) freed_.push_back(*id);
+  if (waiting_.size() > 0) freed_.push_back(*id);
   Push({.time_us = now_us_ + static_cast<int64_t>(failures_.Exponential(options_.node_mtbf_s) * 1e6), .index = index, .kind = Event::Kind::kNodeFails});
 }
 
@@ -357,32 +392,6 @@ void Env::Handle(const Event& event) {
   }
 }
 
-// Makes the earliest waiting pod that fits a freed node the current one.
-bool Env::TakeWaiting() {
-  while (!freed_.empty()) {
-    const NodeId node = freed_.back();
-    uint32_t best = ~0u;
-    for (uint32_t c = 0; c < waiting_.size(); ++c) {
-      if (waiting_[c].empty() || !cluster_.FitsExactly(node, requests_[c])) continue;
-      if (best == ~0u || waiting_[c].front().order < waiting_[best].front().order) best = c;
-    }
-    if (best == ~0u) {
-      freed_.pop_back();
-      continue;
-    }
-    const Waiting waiting = waiting_[best].front();
-    waiting_[best].pop_front();
-    --waiting_pods_;
-    waiting_demand_ = waiting_pods_ == 0 ? 0 : waiting_demand_ - Demand(best);
-    current_class_ = best;
-    current_life_us_ = waiting.life_us;
-    current_arrived_us_ = waiting.arrived_us;
-    current_is_counted_ = waiting.is_counted;
-    return true;
-  }
-  return false;
-}
-
 // Takes the next arrival; true if it is to be placed, false if it was turned away or waits.
 bool Env::TakeArrival() {
   current_class_ = next_arrival_.pod_class;
@@ -394,17 +403,18 @@ bool Env::TakeArrival() {
   if (current_is_counted_) {
     const double hours = options_.form == Form::kStatic || current_life_us_ == kForever ? 1.0 : static_cast<double>(current_life_us_) / kHourUs;
     ++stats_.arrived;
+    ++stats_.class_arrived[current_class_];
     stats_.offered_gpu_hours += static_cast<double>(r.total_gpu_milli()) / kWholeGpuMilli * hours;
     stats_.offered_cpu_hours += static_cast<double>(r.cpu_milli) / 1000 * hours;
     stats_.offered_mem_hours += GibOf(r.mem_bytes) * hours;
   }
   FetchArrival();
-  if (FitsSomewhere(current_class_)) return true;
+  if ((options_.form != Form::kQueue || waiting_.admits_arrival()) && FitsSomewhere(current_class_)) return true;
   if (miss_listener_ != nullptr) miss_listener_->Miss(cluster_, pods_[current_class_]);
   if (options_.form == Form::kQueue) {
     Wait(current_class_, {current_arrived_us_, current_life_us_, ++sequence_, current_is_counted_}, false);
   } else {
-    Reject();
+    Reject(false);
   }
   if (options_.observer != nullptr) options_.observer->OnPod(*this, current_class_, false);
   return false;
@@ -414,11 +424,12 @@ bool Env::TakeArrival() {
 StepResult Env::Advance() {
   StepResult result;
   for (;;) {
+    HoldNodes();
     if (TakeWaiting()) break;
     const int64_t event_us = events_.empty() ? kForever : events_.front().time_us;
     const int64_t arrival_us = has_arrival_ ? next_arrival_.time_us : kForever;
     // A recorded or static stream is over with its last arrival; a pod that still waits may yet be placed by departures.
-    const bool is_over = !has_arrival_ && (options_.form != Form::kQueue || waiting_pods_ == 0 || events_.empty());
+    const bool is_over = !has_arrival_ && (options_.form != Form::kQueue || waiting_.size() == 0 || events_.empty());
     const int64_t next_us = std::min(event_us, arrival_us);
     if (is_over || next_us >= end_us_) {
       if (!is_over) PassTime(end_us_);
@@ -442,8 +453,8 @@ StepResult Env::Advance() {
 }
 
 void Env::FinishWaits() {
-  for (uint32_t c = 0; c < waiting_.size(); ++c) {
-    for (const Waiting& waiting : waiting_[c]) {
+  for (uint32_t c = 0; c < waiting_.classes(); ++c) {
+    for (const Waiting& waiting : waiting_.of(c)) {
       if (waiting.is_counted) CountWait(c, now_us_ - waiting.arrived_us);
     }
   }
@@ -480,11 +491,10 @@ absl::StatusOr<StepResult> Env::Step(int action) {
   Decision decision;
   decision.is_placed = true;
   decision.node = cluster_.Lowest(chosen.class_id);
-  if (NeedsExactCheck(cluster_.state_class(chosen.class_id).state, requests_[current_class_])) {
+  if (NeedsExactCheck(cluster_.state_class(chosen.class_id).state, requests_[current_class_]) || cluster_.has_restricted_nodes()) {
     decision.node = NodeId();
     for (NodeId m : cluster_.state_class(chosen.class_id).members) {
-      if (cluster_.FitsExactly(m, requests_[current_class_]) &&
-          (!decision.node.is_valid() || cluster_.view(m).rank < cluster_.view(decision.node).rank)) {
+      if (Takes(m, current_class_) && (!decision.node.is_valid() || cluster_.view(m).rank < cluster_.view(decision.node).rank)) {
         decision.node = m;
       }
     }
@@ -495,10 +505,18 @@ absl::StatusOr<StepResult> Env::Step(int action) {
 
 absl::StatusOr<StepResult> Env::StepDecision(const Decision& decision) {
   if (!is_running_) return absl::FailedPreconditionError("no episode is running: call Reset");
-  if (!decision.is_placed) return InvalidField("decision", "no node", "a node that fits: there is one at every epoch");
-  BERTH_RETURN_IF_ERROR(Admit(decision.node, decision.devices));
+  const bool is_declined = !decision.is_placed && options_.form != Form::kQueue && decision.refused[static_cast<size_t>(Constraint::kPolicy)] > 0;
+  if (!decision.is_placed && !is_declined) {
+    return InvalidField("decision", "no node", options_.form == Form::kQueue ? "a node that fits: there is one at every epoch"
+                                                                              : "a node that fits, as there is at every epoch, or nodes that the policy refused");
+  }
+  if (is_declined) {
+    Reject(true);
+  } else {
+    BERTH_RETURN_IF_ERROR(Admit(decision.node, decision.devices));
+  }
   ++decisions_;
-  if (options_.observer != nullptr) options_.observer->OnPod(*this, current_class_, true);
+  if (options_.observer != nullptr) options_.observer->OnPod(*this, current_class_, !is_declined);
   return Advance();
 }
 

@@ -2,11 +2,15 @@
 //
 // State      the cluster (ClusterState), the pods running with their ends, the pods waiting, the stream of arrivals.
 // Epoch      a pod is to be placed and fits somewhere. Arrivals that fit nowhere are rejected (static and loss form) or wait
-//            (queue form) without a decision, so at every epoch at least one action is legal.
+//            (queue form) without a decision, so at every epoch at least one action is legal. In the queue form QueueOptions say
+//            which waiting pod is tried next, and for which nodes are held.
 // Action     index into the candidates: one (state class, device with distinct free) pair each. Infeasible classes keep a
 //            masked row, so that action and observation shapes do not depend on the pod.
 // Transition place the pod, then events in time order (departures before arrivals at the same time) up to the next epoch.
 // Reward     the weighted sum of EnvOptions::reward's terms over the time since the last epoch; see RewardWeights.
+// Closed     nodes that are kept for others are closed to a pod by the orchestrators' own means, so that every policy obeys: a node
+//            held for an aged pod is cordoned until that pod is asked about, a reserved one has a taint that whole-node pods tolerate.
+// Refusal    static and loss form: a policy may turn a pod away that fits (Constraint::kPolicy); StepDecision alone can say so.
 // End        `terminated` when a recorded stream has ended; `truncated` when the window has. They are never both true.
 //
 // A seed fixes arrivals, lives, node ranks and failures whatever is decided, so two policies meet the same stream (paired).
@@ -16,7 +20,6 @@
 #define BERTH_ENV_ENV_H_
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +28,7 @@
 #include "base/rng.h"
 #include "cluster/cluster_state.h"
 #include "cluster/policy.h"
+#include "env/waiting_line.h"
 #include "workload/workload.h"
 
 namespace berth {
@@ -32,7 +36,7 @@ namespace berth {
 enum class Form : uint8_t {
   kStatic,   // arrivals only, nothing departs; what fits nowhere is dropped (the published FGD protocol)
   kLoss,     // departures; what fits nowhere is lost
-  kQueue,    // departures; what fits nowhere waits, tried again in arrival order whenever a node frees
+  kQueue,    // departures; what fits nowhere waits, tried again whenever a node frees, in arrival order unless QueueOptions say else
 };
 absl::StatusOr<Form> ParseForm(std::string_view name);
 std::string_view FormName(Form form);
@@ -72,6 +76,10 @@ struct EnvOptions {
   double node_repair_s = 600;
   // Static form with a drawn workload: the stream ends (`terminated`) once this multiple of capacity has arrived.
   double static_until = 1.3;
+  QueueOptions queue;                    // other than the defaults in the queue form only
+  // Nodes kept for whole-node pods, those that ask for all GPUs of the largest nodes: of the nodes with the most GPUs those that the
+  // greatest share of such pods fits, ties by rank. Other pods never run there. 0 to the number of such nodes.
+  int64_t reserved_nodes = 0;
   PodObserver* observer = nullptr;       // not owned; must outlive the environment
   // Fixed node ranks (rank of node i); empty = a random permutation by seed.
   std::vector<uint32_t> node_ranks;
@@ -80,6 +88,8 @@ struct EnvOptions {
 // Counted over the pods that arrive inside the window.
 struct EnvStats {
   int64_t arrived = 0, placed = 0, rejected = 0, lost_to_failures = 0;
+  int64_t declined = 0;                  // of the rejected: fitted somewhere, and the policy turned them away
+  std::vector<int64_t> class_arrived, class_rejected, class_declined;   // the same by pod class
   double offered_gpu_hours = 0, rejected_gpu_hours = 0;
   double offered_cpu_hours = 0, rejected_cpu_hours = 0;
   double offered_mem_hours = 0, rejected_mem_hours = 0;   // GiB hours
@@ -116,13 +126,15 @@ class Env {
   // Requires a running episode. Errors, nothing changed: INVALID_ARGUMENT an action outside [0, actions().size()) or masked;
   // FAILED_PRECONDITION no episode is running.
   absl::StatusOr<StepResult> Step(int action);
-  // The same by a policy's decision; the node and devices must fit. Errors as Step.
+  // The same by a policy's decision; the node and devices must fit, and the node be open to the pod. In the static and loss form no
+  // node is a decision too, if it counts nodes that the policy refused (Decision::refused, kPolicy): the pod is declined. Errors as Step.
   absl::StatusOr<StepResult> StepDecision(const Decision& decision);
 
   // --- the current epoch (requires a running episode) ------------------------------------------------------------
   const ClusterState& view() const { return cluster_; }
   const Pod& pod() const { return pods_[current_class_]; }
   bool is_retry() const { return current_arrived_us_ < now_us_; }   // the pod waited and was asked about when it arrived
+  int64_t arrived_us() const { return current_arrived_us_; }        // of the pod that is to be placed
   // Is told of pods that arrive and fit nowhere; null: nobody. Outlives the episode.
   void set_miss_listener(Decider* decider) { miss_listener_ = decider; }
   uint32_t pod_class() const { return current_class_; }
@@ -160,12 +172,13 @@ class Env {
     uint32_t incarnation = 0;
     bool is_alive = false;
   };
-  struct Waiting {
-    int64_t arrived_us = 0;
-    int64_t life_us = 0;
-    uint64_t order = 0;
-    bool is_counted = false;
+  using Waiting = WaitingLine::Entry;
+  struct Hold {
+    NodeId node;
+    uint32_t pod_class = 0;              // whose oldest pod the node is held for
   };
+
+  static constexpr char kReservedKey[] = "reserved-for-whole-node-pods";   // of the taint of reserved nodes
 
   struct FitCell {
     uint64_t uid = 0;
@@ -175,17 +188,31 @@ class Env {
   StepResult Advance();
   bool FitsSomewhere(uint32_t pod_class);
   bool FitsClass(uint32_t pod_class, ClassId id) const;
+  // --- env_queue.cc
   bool TakeWaiting();
+  void Ask(uint32_t pod_class);
+  void HoldNodes();
+  void ReleaseHolds(uint32_t pod_class);
+  uint32_t HeldFor(uint32_t pod_class) const;
+  const Hold* HoldOf(NodeId node) const;
+  NodeId LeastToFree(uint32_t pod_class) const;
+  bool IsOpen(NodeId node, uint32_t pod_class) const;
+  bool Takes(NodeId node, uint32_t pod_class) const;
+  void Free(NodeId node);
+  void ReserveNodes();
+  // ---
   bool TakeArrival();
   void Handle(const Event& event);
   void FetchArrival();
   void Wait(uint32_t pod_class, Waiting waiting, bool at_front);
   double Demand(uint32_t pod_class) const { return demand_[pod_class]; }
+  // Asks for all GPUs of the largest nodes.
+  bool IsWholeNode(const PodRequest& r) const { return most_gpus_ > 0 && r.gpu_count == most_gpus_ && r.gpu_milli == kWholeGpuMilli; }
   double UsedShare(NodeId node) const;
   void PassTime(int64_t to_us);
   absl::Status Admit(NodeId node, DeviceSet devices);
   void Depart(uint32_t index);
-  void Reject();
+  void Reject(bool is_declined);
   void CountWait(uint32_t pod_class, int64_t wait_us);
   void FinishWaits();
   void FailNode(uint32_t index);
@@ -200,6 +227,7 @@ class Env {
   std::vector<Pod> pods_;                // one per class
   std::vector<ResolvedRequest> requests_;
   LoadResource load_resource_;
+  int32_t most_gpus_ = 0;                // of a node
   std::vector<double> demand_;           // of each class on the load resource, as a share of the cluster
   std::vector<std::vector<FitCell>> fits_;   // by pod class and state class
   ClusterState cluster_;
@@ -215,9 +243,10 @@ class Env {
   std::vector<Running> running_;
   std::vector<uint32_t> free_running_;
   Decider* miss_listener_ = nullptr;
-  std::vector<std::deque<Waiting>> waiting_;   // by pod class
-  int64_t waiting_pods_ = 0;
+  WaitingLine waiting_;
   double waiting_demand_ = 0;
+  std::vector<uint8_t> is_hostable_;     // by pod class: some node takes it while the cluster is empty
+  std::vector<Hold> holds_;
   std::vector<NodeId> freed_;            // nodes whose room waiting pods have not tried yet
   std::vector<NodeId> node_ids_;         // of nodes_[i]; invalid while failed
   std::vector<uint32_t> ranks_;

@@ -1,6 +1,7 @@
 #include "policy/class_policy.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -36,7 +37,13 @@ class ClassDecider : public Decider {
     decision.generation = view.generation();
     const double best = query.is_plain ? query.row->scores.Best() : BestAllowed(query);
     if (best != ScoreTree::kNone) Choose(query, best, seed, &decision);
+    const bool is_declined = decision.is_placed && Declines(query, decision.node);
+    if (is_declined) {
+      decision = Decision();
+      decision.generation = view.generation();
+    }
     if (options.count_nodes || !decision.is_placed) Count(query, &decision);
+    if (is_declined) decision.refused[static_cast<size_t>(Constraint::kPolicy)] = std::exchange(decision.feasible_nodes, 0);
     return decision;
   }
 
@@ -50,6 +57,7 @@ class ClassDecider : public Decider {
     Explanation explanation;
     explanation.decision = Decide(view, pod, seed, {.count_nodes = true, .is_retry = true});
     const Query query = Prepare(view, pod, false);
+    if (explanation.decision.refused[static_cast<size_t>(Constraint::kPolicy)] > 0) return explanation;   // it fits, and is declined
     std::vector<std::pair<double, ClassId>> order;
     for (const auto& occupied : view.occupied()) {
       const double score = query.row->scores[occupied.id.value];
@@ -91,6 +99,12 @@ class ClassDecider : public Decider {
     }
     Rng rng(seed);
     weighed->chosen = BestOf(query, nodes, weighed->verdicts, Weighed::kNone, rng);
+    if (weighed->chosen != Weighed::kNone && Declines(query, nodes[weighed->chosen])) {
+      for (NodeVerdict& verdict : weighed->verdicts) {
+        if (!verdict.refused) verdict = {.refused = Constraint::kPolicy};
+      }
+      weighed->chosen = Weighed::kNone;
+    }
     weighed->runner_up = weighed->chosen == Weighed::kNone ? Weighed::kNone : BestOf(query, nodes, weighed->verdicts, weighed->chosen, rng);
     weighed->devices = 0;
     if (weighed->chosen == Weighed::kNone) return;
@@ -178,6 +192,13 @@ class ClassDecider : public Decider {
   Scored ScoreOf(const Query& query, ClassId id) {
     const NodeState& state = query.view.state_class(id).state;
     return scorer_->Score(query.view.shape_of(state), state, query.request);
+  }
+
+  bool Declines(const Query& query, NodeId best) {
+    if (!scorer_->may_decline()) return false;
+    const ClassId id = query.view.view(best).class_id;
+    const NodeState& state = query.view.state_class(id).state;
+    return scorer_->Declines(query.view.shape_of(state), state, query.request, ScoreOf(query, id).devices);
   }
 
   bool IsAllowed(const Query& query, NodeId id) const {

@@ -44,6 +44,13 @@ class ClassScorer {
   }
   // Requires that the pod fits.
   virtual Scored Score(const Shape& shape, const NodeState& state, const ResolvedRequest& request) = 0;
+  // Whether the pod is rather turned away (Constraint::kPolicy) than put on these devices of a node in this state, the best there is.
+  // Asked once a decision, and only where may_decline() is true.
+  virtual bool Declines(const Shape& shape, const NodeState& state, const ResolvedRequest& request, DevicePositions devices) {
+    (void)shape, (void)state, (void)request, (void)devices;
+    return false;
+  }
+  virtual bool may_decline() const { return false; }
 };
 using ClassScorerFactory = std::function<std::unique_ptr<ClassScorer>()>;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/numbers.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "policy/node_policy.h"
@@ -20,6 +21,7 @@ struct Entry {
   TieRule tie = TieRule::kLowestRank;
   bool needs_mix = false;
   bool random_device = false;
+  bool has_prices = false;
   // Class rules; null for those made by `make`.
   std::function<ClassScorerFactory(const PolicyContext&)> scorer;
   std::function<std::shared_ptr<const Policy>()> make;
@@ -107,9 +109,11 @@ const std::vector<Entry>& Entries() {
                             const PotentialFactory stranding = [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix, kTypicalCoverage, false)); };
                             PricedOptions options;
                             options.learns_mix = c.learns_mix;
+                            options.refusal_margin = c.refusal_margin;
                             return [stranding, mix = c.mix, options] { return MakePotentialScorer(MakePricedPotential(stranding, mix, options)); };
                           }));
     list->back().info.is_adaptive = true;
+    list->back().has_prices = true;
     return list;
   }();
   return *entries;
@@ -140,6 +144,14 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakePolicy(std::string_view full_n
     context.tie = ParseTieRule(tie);
     context.tie_policy = context.tie ? "" : std::string(tie);
   }
+  const size_t refuse = name.find(":refuse=");
+  if (refuse != std::string_view::npos) {
+    const std::string_view margin = name.substr(refuse + 8);
+    name = name.substr(0, refuse);
+    double value = 0;
+    if (!absl::SimpleAtod(absl::string_view(margin.data(), margin.size()), &value) || !(value >= -1 && value <= 1000)) return InvalidField("refusal margin", margin, "a number from -1 to 1000");
+    context.refusal_margin = value;
+  }
   const auto& entries = Entries();
   const auto find = [&](std::string_view wanted) {
     return std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.info.name == wanted; });
@@ -151,6 +163,9 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakePolicy(std::string_view full_n
       if (resolved) return resolved;
     }
     return absl::NotFoundError(fmt::format("policy is {}, accepted: {}", Quoted(name), KnownNames()));
+  }
+  if (context.refusal_margin && !it->has_prices) {
+    return InvalidField("policy", full_name, "a refusal margin only with policies that have prices: stranding-priced");
   }
   if (it->make) {
     if (context.tie || !context.tie_policy.empty()) {

@@ -28,7 +28,8 @@ std::vector<std::string> RegistryNames() {
   for (const PolicyInfo& info : ListPolicies()) {
     if (info.kind != "index") names.push_back(info.name);
   }
-  for (const char* name : {"best-fit:tie=uniform", "gpu-packing:tie=best-fit", "fgd:tie=least-free-memory", "dotprod:tie=gpu-clustering"}) {
+  for (const char* name : {"best-fit:tie=uniform", "gpu-packing:tie=best-fit", "fgd:tie=least-free-memory", "dotprod:tie=gpu-clustering",
+                           "stranding-priced:refuse=0", "stranding-priced:refuse=-0.5"}) {
     names.emplace_back(name);
   }
   return names;
@@ -103,6 +104,13 @@ TEST(PolicyKit, CatchesSeededFaults) {
     }
     EXPECT_EQ(results.size() > 0, fault >= 0) << "fault " << fault;
   }
+}
+
+TEST(Refusal, BadMarginsAreErrorsThatNameThem) {
+  const auto message = [](const char* name) { return std::string(MakePolicy(name, {.mix = SmallMix(), .tie = {}, .tie_policy = {}, .resolve = {}}).status().message()); };
+  EXPECT_THAT(message("stranding-priced:refuse=x"), HasSubstr("-1 to 1000"));
+  EXPECT_THAT(message("stranding-priced:refuse=nan"), HasSubstr("-1 to 1000"));
+  EXPECT_THAT(message("best-fit:refuse=0.1"), HasSubstr("have prices"));
 }
 
 TEST(Registry, NamesThatOthersRelyOnAreThere) {

@@ -50,6 +50,11 @@ class PotentialScorer : public ClassScorer {
     return best;
   }
 
+  bool may_decline() const override { return potential_->may_decline(); }
+  bool Declines(const Shape& shape, const NodeState& state, const ResolvedRequest& request, DevicePositions devices) override {
+    return potential_->Declines(shape, state, StateAfter(state, request, devices, context_.mem_grain_bytes, context_.key_fields), request);
+  }
+
  private:
   double Value(const Shape& shape, const NodeState& state) {
     if (!potential_->is_memoised()) return potential_->Value(shape, state) - potential_->Worth(shape, state);

@@ -37,6 +37,12 @@ class Potential {
     (void)shape, (void)state;
     return 0;
   }
+  // Whether a pod that would take a node from `before` to `after`, the best there is, is rather turned away. Asked where may_decline() is true.
+  virtual bool Declines(const Shape& shape, const NodeState& before, const NodeState& after, const ResolvedRequest& request) const {
+    (void)shape, (void)before, (void)after, (void)request;
+    return false;
+  }
+  virtual bool may_decline() const { return false; }
   // Whether placing also depends on the pod class itself (an index table per class); 0 for a pure potential. Added to
   // Phi(after) - Phi(before).
   virtual double ClassTerm(const Shape& shape, const NodeState& before, const ResolvedRequest& request) {

@@ -12,6 +12,7 @@ namespace berth {
 namespace {
 
 constexpr int64_t kFirstArrivals = 16;   // a learned mix is looked at after 16, 32, 64, ... arrivals and at each solve
+constexpr double kRounding = 1e-9;       // a pod that costs just what it is worth is not declined
 constexpr size_t kMaxClasses = 4096;     // of a learned mix; more are not told apart from each other's absence
 
 // Classes of the arrivals so far.
@@ -69,6 +70,12 @@ class PricedPotential : public Potential {
     return inner_->ClassTerm(shape, before, request);
   }
   bool is_memoised() const override { return inner_->is_memoised(); }
+  bool may_decline() const override { return options_.refusal_margin.has_value(); }
+  bool Declines(const Shape& shape, const NodeState& before, const NodeState& after, const ResolvedRequest& request) const override {
+    if (!options_.refusal_margin || !prices_ || request.gpu_count == 0) return false;
+    const double cost = prices_->Value(shape, before) - prices_->Value(shape, after);
+    return cost > (1 + *options_.refusal_margin) * static_cast<double>(request.total_gpu_milli()) / kWholeGpuMilli + kRounding;
+  }
   double Worth(const Shape& shape, const NodeState& state) const override { return prices_ ? options_.beta * prices_->Value(shape, state) : 0; }
 
  private:
@@ -118,6 +125,7 @@ absl::Status ValidatePricedOptions(const PricedOptions& o) {
   VisitPricedFields(o, [&](std::string_view name, double value, double low, double high) {
     if (first.ok()) first = check(name, value, low, high);
   });
+  if (first.ok() && o.refusal_margin) first = check("refusal_margin", *o.refusal_margin, -1, 1000);
   return first;
 }
 

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "policy/pod_mix.h"
@@ -22,6 +23,9 @@ struct PricedOptions {
   double least_to_come = 0.02;
   // Forget the given mix: count the classes of the arrivals so far instead. Nothing is priced before the first 16 arrivals.
   bool learns_mix = false;
+  // A pod is declined where the worth that the node's devices lose by it (without beta) is more than (1 + margin) x the GPUs it asks
+  // for, which is what it is worth itself in the program. -1 (declines every pod that costs anything) to 1000; none: declines nothing.
+  std::optional<double> refusal_margin = {};
   PriceOptions prices;
 };
 // Calls visit(name, value, least, most) for every number of the options that a model keeps, in order.
