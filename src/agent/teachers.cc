@@ -1,5 +1,7 @@
 #include "agent/teachers.h"
 
+#include <algorithm>
+
 #include "base/status.h"
 #include "policy/potential/model_dir.h"
 
@@ -17,11 +19,18 @@ absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name) {
   if (name == "stranding") return StrandingWeights();
   if (name == "keep-empty") return KeepEmptyWeights();
   if (name == "universal") return UniversalWeights();
+  if (name == "sharing") {
+    NetworkWeights weights = UniversalWeights();
+    const auto names = FeatureNames();
+    weights.linear[static_cast<size_t>(std::find(names.begin(), names.end(), "partly_used") - names.begin())] -= 10;
+    for (float& weight : weights.linear) weight *= 0.1f;
+    return weights;
+  }
   if (name.find('/') != std::string_view::npos) {
     BERTH_ASSIGN_OR_RETURN(ModelContent content, ReadModelDir(std::string(name)));
     return std::move(content.weights);
   }
-  if (name != "departures") return InvalidField("teacher", name, "stranding, keep-empty, departures, universal, or the directory of a model");
+  if (name != "departures") return InvalidField("teacher", name, "stranding, keep-empty, departures, universal, sharing, or the directory of a model");
   NetworkWeights weights;
   weights.linear.assign(kDepartures.begin(), kDepartures.end());
   weights.linear.resize(kFeatureCount, 0);

@@ -15,6 +15,8 @@ namespace berth {
 //                and 1.1, in 80 generations of 14 on training seeds (20,001 to 20,080), rounded to two digits
 //   universal    for arrivals without departures on any mix, served with prices: 21 numbers that evolution found over four openb
 //                mixes (default, cpu250, gpuspec33, multigpu50), from the team's own experiments
+//   sharing      the same for mixes of shared GPUs, by hand: opens devices early, so that large parts of a device stop to fit in time,
+//                and leaves more to the prices (a tenth of universal's weights, partly used devices rewarded)
 //   a path with a slash: the weights of a model directory
 // Errors: INVALID_ARGUMENT another name; those of ReadModelDir.
 absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name);

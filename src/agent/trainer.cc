@@ -51,6 +51,7 @@ class TrainerImpl : public Trainer {
       if (workloads_.size() > 1) return InvalidField("teacher", plan_.teacher, "a model of one weight vector where there are several mixes");
       teacher_ = BlendExperts(teacher_, MixShapeOf(workloads_.front()));
     }
+    for (float& weight : teacher_.linear) weight *= static_cast<float>(plan_.teacher_scale);
     ArenaOptions arena;
     BERTH_ASSIGN_OR_RETURN(arena.form, ParseForm(plan_.form));
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);

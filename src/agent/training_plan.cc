@@ -12,7 +12,7 @@
 namespace berth {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, mixes, mix_weights, price_beta, price_period, price_horizon, price_smoothing, typed_safety,
-                                                multi_safety, seed, form, node_count, teacher, features, loads, warmup_hours,
+                                                multi_safety, seed, form, node_count, teacher, teacher_scale, features, loads, warmup_hours,
                                                 window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
@@ -94,6 +94,7 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
            {"price_smoothing", p.price_smoothing, 0.01, 1},
            {"typed_safety", p.typed_safety, 0.1, 100},
            {"multi_safety", p.multi_safety, 0.1, 100},
+           {"teacher_scale", p.teacher_scale, 1e-3, 1e3},
            {"node_count", static_cast<double>(p.node_count), 0, 1e6},
            {"features", p.features, 0, kFeatureCount},
            {"warmup_hours", p.warmup_hours, 0, 1e4},

@@ -34,6 +34,7 @@ struct TrainingPlan {
   std::string form = "loss";                 // loss, queue, static
   int64_t node_count = 151;                  // the workload is scaled to this many; 0 = as it is (churn: always as it is)
   std::string teacher = "stranding";         // where evolution starts; see teachers.h
+  double teacher_scale = 1;                  // its weights times this; below 1 prices weigh more against them
   int features = 32;                         // evolution moves the weights of the first so many (the rest tell mixes apart); 0 = all
   std::vector<double> loads{0.9, 1.0};       // of the forms with departures
   double warmup_hours = 4, window_hours = 10;

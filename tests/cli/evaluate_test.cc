@@ -45,6 +45,33 @@ TEST(EvaluateChurn, RunsOnOpenbFilesAndPairsPolicies) {
   EXPECT_EQ(json["paired_metric"], "rejected_gpu_hours_percent");
 }
 
+TEST(EvaluateChurn, OptionsOfTheQueueAndTheReserveReachTheEnvironmentAndBadOnesAreNamed) {
+  const TempFile nodes(kNodes), pods(kPods);
+  const auto wait_of = [&](std::vector<std::string> more) {
+    std::vector<std::string> flags = {"--sample-nodes", "all", "--form", "queue"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const Ran ran = Berth(Churn(nodes, pods, flags));
+    EXPECT_EQ(ran.code, 0) << ran.err;
+    const auto json = nlohmann::json::parse(ran.out);
+    return json["runs"].back()["waits_by_class"][2]["p99_s"].get<double>();   // of the pod of two GPUs
+  };
+  const double plain = wait_of({});
+  EXPECT_NE(wait_of({"--queue-order", "largest"}), plain);
+  EXPECT_NE(wait_of({"--aging-limit", "60", "--held-nodes", "2"}), plain);
+  const Ran loss = Berth(Churn(nodes, pods, {"--sample-nodes", "all", "--reserve", "1"}));
+  ASSERT_EQ(loss.code, 0) << loss.err;
+  const auto json = nlohmann::json::parse(loss.out);
+  ASSERT_FALSE(json["runs"][0]["rejections_by_class"].empty());
+  for (const auto& [flags, want] : std::vector<std::pair<std::vector<std::string>, const char*>>{
+           {{"--form", "queue", "--queue-order", "biggest"}, "--queue-order"},
+           {{"--held-nodes", "2"}, "--held-nodes"},
+           {{"--aging-limit", "60"}, "--form"}}) {
+    const Ran ran = Berth(Churn(nodes, pods, flags));
+    EXPECT_NE(ran.code, 0);
+    EXPECT_THAT(ran.err, HasSubstr(want));
+  }
+}
+
 TEST(EvaluateChurn, TheQueueFormGivesWaitsOfEachClassAndATable) {
   const TempFile nodes(kNodes), pods(kPods);
   const fs::path out = fs::temp_directory_path() / ("berth-waits-" + std::to_string(getpid()));

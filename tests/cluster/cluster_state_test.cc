@@ -120,6 +120,27 @@ TEST(ClusterState, ANodeThatShrinksUnderItsPodsHasNegativeFreeAndTakesNothing) {
   EXPECT_TRUE(state.CheckInvariants().ok()) << state.CheckInvariants();
 }
 
+TEST(ClusterState, ACordonedNodeTakesNothingAndKeepsWhatItHas) {
+  ClusterState state;
+  Node node;
+  node.name = "a";
+  node.cpu_milli = 4000;
+  node.mem_bytes = int64_t{1} << 34;
+  const auto id = state.AddNode(node);
+  ASSERT_TRUE(id.ok());
+  Pod pod;
+  pod.request.cpu_milli = 1000;
+  const ResolvedRequest request = state.Resolve(pod.request);
+  ASSERT_TRUE(state.Place(request, *id, 0).ok());
+  ASSERT_TRUE(state.Cordon(*id, true).ok());
+  EXPECT_TRUE(state.Violation(*id, pod, request).has_value());
+  EXPECT_EQ(state.used_cpu_milli(), 1000);
+  ASSERT_TRUE(state.Cordon(*id, false).ok());
+  EXPECT_FALSE(state.Violation(*id, pod, request).has_value());
+  EXPECT_TRUE(state.CheckInvariants().ok()) << state.CheckInvariants();
+  EXPECT_EQ(state.Cordon(NodeId(7), true).code(), absl::StatusCode::kNotFound);
+}
+
 TEST(ClusterState, BadNodesAreErrorsThatNameTheFieldAndChangeNothing) {
   ClusterState state;
   ASSERT_TRUE(state.AddNode(MakeNode("a", 1000, 1), 5).ok());

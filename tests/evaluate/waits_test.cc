@@ -1,3 +1,4 @@
+#include "evaluate/rejections.h"
 #include "evaluate/waits.h"
 
 #include <gtest/gtest.h>
@@ -60,6 +61,25 @@ TEST(Waits, KindsPoolClassesAndRuns) {
   EXPECT_EQ(by_kind[1].pods, 2);
   EXPECT_DOUBLE_EQ(by_kind[1].mean_s, 20);
   EXPECT_TRUE(WaitsByKind(w, {}).empty());
+}
+
+TEST(Rejections, AreOfEachClassAndKindAndTellWhatThePolicyDeclined) {
+  const Workload w = TwoKinds();
+  ChurnRun run;
+  run.stats.class_arrived = {0, 10, 30, 4};
+  run.stats.class_rejected = {0, 1, 3, 4};
+  run.stats.class_declined = {0, 1, 0, 0};
+  const auto by_class = RejectionsByClass(w, {&run, 1});
+  ASSERT_EQ(by_class.size(), 3u);   // no cpu-only pod arrived
+  EXPECT_EQ(by_class[0].name, "half");
+  EXPECT_EQ(by_class[0].declined, 1);
+  const std::vector<ChurnRun> twice = {run, run};
+  const auto by_kind = RejectionsByKind(w, twice);
+  ASSERT_EQ(by_kind.size(), 2u);
+  EXPECT_EQ(by_kind[0].name, "shared gpu");
+  EXPECT_EQ(by_kind[0].arrived, 80);
+  EXPECT_DOUBLE_EQ(by_kind[0].rejected_percent(), 10);
+  EXPECT_DOUBLE_EQ(by_kind[1].rejected_percent(), 100);   // a share of GPU hours would hide it
 }
 
 }  // namespace
