@@ -20,9 +20,6 @@
 
 namespace berth {
 
-// Typical pods as MakeModelPolicy takes them from a mix.
-PodMix TypicalForModels(const PodMix& mix);
-
 // Not thread-safe. What it answers never depends on what was asked before.
 class FeatureTable {
  public:

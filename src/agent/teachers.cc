@@ -16,12 +16,13 @@ constexpr std::array<float, 32> kDepartures = {
 absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name) {
   if (name == "stranding") return StrandingWeights();
   if (name == "keep-empty") return KeepEmptyWeights();
+  if (name == "cpu-stranding") return CpuStrandingWeights();
   if (name == "universal") return UniversalWeights();
   if (name.find('/') != std::string_view::npos) {
     BERTH_ASSIGN_OR_RETURN(ModelContent content, ReadModelDir(std::string(name)));
     return std::move(content.weights);
   }
-  if (name != "departures") return InvalidField("teacher", name, "stranding, keep-empty, departures, universal, or the directory of a model");
+  if (name != "departures") return InvalidField("teacher", name, "stranding, cpu-stranding, keep-empty, departures, universal, or the directory of a model");
   NetworkWeights weights;
   weights.linear.assign(kDepartures.begin(), kDepartures.end());
   weights.linear.resize(kFeatureCount, 0);
