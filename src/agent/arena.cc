@@ -12,7 +12,7 @@ namespace berth {
 namespace {
 
 constexpr double kStaticUntil = 1.312;   // the curve at 130 % needs pods up to 130.5 %
-constexpr double kLeastRejected = 1, kLeastWait = 10, kLeastUnallocated = 0.5;
+constexpr double kLeastOfTrace = 0.2, kLeastRejected = 1, kLeastWait = 10, kLeastUnallocated = 0.5;
 
 std::vector<std::string> GpuModelsOf(const Workload& workload) {
   std::set<std::string> models;
@@ -65,9 +65,29 @@ EnvOptions Arena::EnvOptionsFor(double load) const {
   return options;
 }
 
-absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c) const {
+absl::StatusOr<Arena::Replicas> Arena::Thin(std::span<const ArenaCase> cases) const {
+  Replicas replicas;
+  if (!options_.trace) return replicas;
+  for (const ArenaCase& c : cases) replicas[{c.seed, c.mix}];
+  std::vector<Replicas::iterator> slots;
+  for (auto it = replicas.begin(); it != replicas.end(); ++it) slots.push_back(it);
+  BERTH_RETURN_IF_ERROR(RunParallel(slots.size(), options_.jobs, [&](size_t i) -> absl::Status {
+    const auto [seed, mix] = slots[i]->first;
+    AzureOptions thinning = options_.trace->thinning;
+    thinning.heavy_copies = options_.trace->heavy_copies[static_cast<size_t>(mix)];
+    BERTH_ASSIGN_OR_RETURN(slots[i]->second, MakeAzureReplica(options_.trace->trace, thinning, seed));
+    return absl::OkStatus();
+  }));
+  return replicas;
+}
+
+absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c, const Replicas& replicas) const {
+  if (options_.trace) {
+    BERTH_ASSIGN_OR_RETURN(const AzureRun run, RunAzureReplica(replicas.at({c.seed, c.mix}), policy, c.load));
+    return run.rejected_cpu_hours_percent + run.rejected_requests_percent;
+  }
   const PolicyList one{std::shared_ptr<const Policy>(std::shared_ptr<void>(), &policy)};   // not owned
-  const Mix& mix = mixes_[static_cast<size_t>(c.mix)];
+  const Mix& mix = MixFor(c);
   if (options_.form == Form::kStatic) {
     std::vector<PodRequest> pods;
     const auto sequences = DrawFgdSequences(*mix.workload, {c.seed}, kStaticUntil, true, &pods);
@@ -92,18 +112,19 @@ absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c) cons
 
 absl::StatusOr<std::vector<std::vector<double>>> Arena::Costs(std::span<const NetworkWeights> weights,
                                                               std::span<const ArenaCase> cases) {
+  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(cases));
   std::vector<std::vector<double>> costs(weights.size(), std::vector<double>(cases.size()));
   BERTH_RETURN_IF_ERROR(RunParallel(weights.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
     const size_t w = i / cases.size(), c = i % cases.size();
-    FeatureTablePool& tables = *mixes_[static_cast<size_t>(cases[c].mix)].tables;
+    FeatureTablePool& tables = *MixFor(cases[c]).tables;
     if (!weights[w].classes.empty()) {   // so many terms a state are dearer to keep than to compute anew
       BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy("in-training", "", weights[w], tables.mix(), options_.prices));
-      BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c]));
+      BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c], replicas));
       return absl::OkStatus();
     }
     FeatureTableLease table(tables);
     const auto policy = MakeTablePolicy(weights[w], table.get(), tables.mix(), options_.prices);
-    BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c]));
+    BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c], replicas));
     return absl::OkStatus();
   }));
   return costs;
@@ -115,10 +136,11 @@ absl::StatusOr<std::vector<double>> Arena::BestRule(std::span<const ArenaCase> c
     if (!best_rule_.contains(c) && std::find(missing.begin(), missing.end(), c) == missing.end()) missing.push_back(c);
   }
   const size_t rules = mixes_.front().rules.size();
+  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(missing));
   std::vector<double> costs(missing.size() * rules);
   BERTH_RETURN_IF_ERROR(RunParallel(costs.size(), options_.jobs, [&](size_t i) -> absl::Status {
     const ArenaCase& c = missing[i / rules];
-    BERTH_ASSIGN_OR_RETURN(costs[i], Run(*mixes_[static_cast<size_t>(c.mix)].rules[i % rules], c));
+    BERTH_ASSIGN_OR_RETURN(costs[i], Run(*MixFor(c).rules[i % rules], c, replicas));
     return absl::OkStatus();
   }));
   for (size_t m = 0; m < missing.size(); ++m) {
@@ -152,7 +174,7 @@ absl::Status Arena::MakeRelative(std::span<const ArenaCase> cases, std::vector<s
   if (best.size() != cases.size()) {
     BERTH_ASSIGN_OR_RETURN(best, BestRule(cases));
   }
-  const double least = options_.form == Form::kStatic ? kLeastUnallocated : options_.form == Form::kQueue ? kLeastWait : kLeastRejected;
+  const double least = options_.form == Form::kStatic ? kLeastUnallocated : options_.form == Form::kQueue ? kLeastWait : options_.trace ? kLeastOfTrace : kLeastRejected;
   for (auto& row : *costs) {
     for (size_t c = 0; c < cases.size(); ++c) {
       row[c] /= std::max(best[c], least);
@@ -178,10 +200,11 @@ absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCostsOfRules(std
       BERTH_ASSIGN_OR_RETURN(rules[m].emplace_back(), MakePolicy(name, context));
     }
   }
+  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(cases));
   std::vector<std::vector<double>> costs(names.size(), std::vector<double>(cases.size()));
   BERTH_RETURN_IF_ERROR(RunParallel(names.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
     const size_t r = i / cases.size(), c = i % cases.size();
-    BERTH_ASSIGN_OR_RETURN(costs[r][c], Run(*rules[static_cast<size_t>(cases[c].mix)][r], cases[c]));
+    BERTH_ASSIGN_OR_RETURN(costs[r][c], Run(*rules[options_.trace ? 0 : static_cast<size_t>(cases[c].mix)][r], cases[c], replicas));
     return absl::OkStatus();
   }));
   BERTH_RETURN_IF_ERROR(MakeRelative(cases, &costs));

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "agent/feature_table.h"
 #include "env/env.h"
+#include "evaluate/azure_protocol.h"
 #include "evaluate/evaluate.h"
 
 namespace berth {
@@ -21,11 +22,18 @@ namespace berth {
 // One run: the same arrivals, lives and node ranks for whoever meets it.
 struct ArenaCase {
   uint64_t seed = 0;
-  double load = 0;   // ignored by the static form
-  int mix = 0;       // which of the arena's workloads
+  double load = 0;   // ignored by the static form; of a trace, hosts / need
+  int mix = 0;       // which of the arena's workloads; of a trace, which of heavy_copies
   friend auto operator<=>(const ArenaCase&, const ArenaCase&) = default;
 };
 std::vector<ArenaCase> CrossCases(uint64_t first_seed, int seeds, const std::vector<double>& loads, int mixes = 1);
+
+// A recorded trace instead of drawn arrivals: a case is a thinning of it on load x its need of hosts (evaluate/azure_protocol.h).
+struct ArenaTrace {
+  AzureTrace trace;
+  AzureOptions thinning;
+  std::vector<int> heavy_copies;   // at least one
+};
 
 struct ArenaOptions {
   Form form = Form::kLoss;
@@ -35,15 +43,17 @@ struct ArenaOptions {
   int jobs = 0;      // threads; 0 = one a core. The results do not depend on it
   std::vector<double> mix_weights;             // of the relative costs of each workload; empty: 1
   std::optional<PricedOptions> prices;         // what the potentials are served with
+  std::shared_ptr<const ArenaTrace> trace;     // loss form, one workload
 };
 
 // Cost of a run, lower is better:
 //   loss    rejected GPU hours, % of those offered (CPU hours on a cluster without GPUs)
+//   trace   rejected core-hours, % plus rejected requests, %: the first is what is lost, by the second the fewest hosts are counted
 //   queue   GPU-weighted mean wait, s (mean wait on a cluster without GPUs)
 //   static  unallocated GPU, %, when 100 % has arrived, blended with 99 and 98 % to calm it and with the end of the published
 //           curve, 130 % (weights 1, .3, .3, .4)
 // The relative cost divides by the best of three rules (best-fit, most-allocated-gpu, fgd) on the same case, so that easy and
-// hard cases weigh alike; the divisor is at least 1 % (static: 0.5 %) or 10 s, lest a case that no rule loses
+// hard cases weigh alike; the divisor is at least 1 % (static: 0.5 %; trace: 0.2 %) or 10 s, lest a case that no rule loses
 // anything on decides alone.
 // Thread-safety: none; uses `jobs` threads inside.
 class Arena {
@@ -67,7 +77,7 @@ class Arena {
   // The first workload and its tables: what rollouts are played on.
   const Workload& workload() const { return *mixes_.front().workload; }
   FeatureTablePool& tables() { return *mixes_.front().tables; }
-  int mixes() const { return static_cast<int>(mixes_.size()); }
+  int mixes() const { return static_cast<int>(options_.trace ? options_.trace->heavy_copies.size() : mixes_.size()); }
   // Of the first workload: the GPU models of its nodes, sorted.
   std::vector<std::string> class_models() const;
   const ArenaOptions& options() const { return options_; }
@@ -83,7 +93,11 @@ class Arena {
     std::unique_ptr<FeatureTablePool> tables;
   };
   Arena(const ArenaOptions& options, std::vector<Mix> mixes) : options_(options), mixes_(std::move(mixes)) {}
-  absl::StatusOr<double> Run(const Policy& policy, const ArenaCase& c) const;
+  using Replicas = std::map<std::pair<uint64_t, int>, AzureReplica>;   // by seed and mix
+  // Of a trace, what the cases are played on; empty without.
+  absl::StatusOr<Replicas> Thin(std::span<const ArenaCase> cases) const;
+  absl::StatusOr<double> Run(const Policy& policy, const ArenaCase& c, const Replicas& replicas) const;
+  const Mix& MixFor(const ArenaCase& c) const { return mixes_[options_.trace ? 0 : static_cast<size_t>(c.mix)]; }
   // Divides [..][cases] by what the relative cost is relative to.
   absl::Status MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs);
 

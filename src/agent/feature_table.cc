@@ -9,7 +9,6 @@ namespace berth {
 namespace {
 
 constexpr size_t kMaxStates = 300'000;
-constexpr double kCoverage = 0.95;
 
 // A network potential with the table in place of its memory.
 class TablePotential : public Potential {
@@ -30,19 +29,17 @@ class TablePotential : public Potential {
 
 }  // namespace
 
-PodMix TypicalForModels(const PodMix& mix) { return TypicalPods(mix, kCoverage, false); }
-
 MixShape MixShapeOf(const Workload& workload) {
   ClusterState state;
   for (const Node& node : workload.Nodes()) (void)state.AddNode(node);   // a workload's nodes are valid
   const PodMix mix = MixOf(workload);
-  FeatureExtractor extractor(TypicalForModels(mix), mix);
+  FeatureExtractor extractor(TypicalPods(mix), mix);
   extractor.Reset(state);
   return extractor.mix_shape();
 }
 
 FeatureTable::FeatureTable(const PodMix& mix, const std::optional<std::vector<std::string>>& class_models)
-    : extractor_(TypicalForModels(mix), mix), terms_(TypicalForModels(mix), class_models.value_or(std::vector<std::string>())), has_terms_(class_models.has_value()) {}
+    : extractor_(TypicalPods(mix), mix), terms_(TypicalPods(mix), class_models.value_or(std::vector<std::string>())), has_terms_(class_models.has_value()) {}
 
 void FeatureTable::Bind(const ClusterState& view) {
   const auto shapes = view.shapes();

@@ -21,9 +21,6 @@
 
 namespace berth {
 
-// Typical pods as MakeModelPolicy takes them from a mix.
-PodMix TypicalForModels(const PodMix& mix);
-
 // Where the workload's mix stands on its own nodes.
 MixShape MixShapeOf(const Workload& workload);
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/status.h"
+#include "evaluate/azure_protocol.h"
 #include "fmt/format.h"
 #include "policy/potential/model_dir.h"
 #include "policy/registry.h"
@@ -39,6 +40,21 @@ absl::StatusOr<Scores> Measure(const Workload& workload, const TrainingPlan& pla
     BERTH_ASSIGN_OR_RETURN(const auto runs, RunFgdProtocol(workload.Nodes(), pods, sequences, policies, run));
     scores.values.assign(policies.size(), {{}});
     for (size_t i = 0; i < runs.size(); ++i) scores.values[i / seeds.size()][0].push_back(runs[i].unallocated_percent_at(100));
+    return scores;
+  }
+  if (plan.protocol == "azure") {
+    scores.metric = "rejected_cpu_hours_percent", scores.unit = "rejected core-hours, %, on load x the need of hosts, thinnings of the trace that was trained on", scores.loads = plan.loads;
+    AzureOptions thinning;
+    BERTH_ASSIGN_OR_RETURN(const AzureTrace trace, PlannedTrace(plan, &thinning));
+    std::vector<AzureReplica> replicas;
+    for (uint64_t seed : seeds) {
+      BERTH_ASSIGN_OR_RETURN(replicas.emplace_back(), MakeAzureReplica(trace, thinning, seed));
+    }
+    BERTH_ASSIGN_OR_RETURN(const AzureResult result, RunAzureProtocol(replicas, policies, {plan.loads, false, run}));
+    scores.values.assign(policies.size(), std::vector<std::vector<double>>(plan.loads.size()));
+    for (size_t i = 0; i < result.runs.size(); ++i) {
+      scores.values[i / (seeds.size() * plan.loads.size())][i / seeds.size() % plan.loads.size()].push_back(result.runs[i].rejected_cpu_hours_percent);
+    }
     return scores;
   }
   const bool has_gpus = LoadResourceOf(workload) == LoadResource::kGpu;
@@ -91,7 +107,7 @@ absl::StatusOr<Published> Publish(const Workload& workload, const TrainingPlan& 
   context.mix = content.mix;
   PolicyList policies{model};
   std::vector<std::string> names{"best-fit", "fgd", "fgd-keep-empty", "stranding"};
-  if (plan.protocol == "churn") names.assign(ChurnRules().begin(), ChurnRules().end());
+  if (const auto rules = RulesToBeat(plan.protocol); !rules.empty()) names.assign(rules.begin(), rules.end());
   for (const std::string& name : names) {
     BERTH_ASSIGN_OR_RETURN(auto rule, MakePolicy(name, context));
     policies.push_back(std::move(rule));

@@ -18,6 +18,7 @@ constexpr std::array<float, 32> kDepartures = {
 absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name) {
   if (name == "stranding") return StrandingWeights();
   if (name == "keep-empty") return KeepEmptyWeights();
+  if (name == "cpu-stranding") return CpuStrandingWeights();
   if (name == "universal") return UniversalWeights();
   if (name == "sharing") {
     NetworkWeights weights = UniversalWeights();
@@ -30,7 +31,7 @@ absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name) {
     BERTH_ASSIGN_OR_RETURN(ModelContent content, ReadModelDir(std::string(name)));
     return std::move(content.weights);
   }
-  if (name != "departures") return InvalidField("teacher", name, "stranding, keep-empty, departures, universal, sharing, or the directory of a model");
+  if (name != "departures") return InvalidField("teacher", name, "stranding, cpu-stranding, keep-empty, departures, universal, sharing, or the directory of a model");
   NetworkWeights weights;
   weights.linear.assign(kDepartures.begin(), kDepartures.end());
   weights.linear.resize(kFeatureCount, 0);

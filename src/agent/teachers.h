@@ -13,6 +13,7 @@ namespace berth {
 //   keep-empty   KeepEmptyWeights()
 //   departures   for GPU clusters whose pods depart: what evolution made of stranding on openb-like, 151 nodes, loads 0.9, 1.0
 //                and 1.1, in 80 generations of 14 on training seeds (20,001 to 20,080), rounded to two digits
+//   cpu-stranding  for clusters without GPUs: CpuStrandingWeights()
 //   universal    for arrivals without departures on any mix, served with prices: 21 numbers that evolution found over four openb
 //                mixes (default, cpu250, gpuspec33, multigpu50), from the team's own experiments
 //   sharing      the same for mixes of shared GPUs, by hand: opens devices early, so that large parts of a device stop to fit in time,

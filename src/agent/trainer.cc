@@ -60,10 +60,16 @@ class TrainerImpl : public Trainer {
     arena.class_weights = plan_.class_generations > 0 && plan_.critic_updates + plan_.ppo_updates > 0;
     arena.mix_weights = plan_.mix_weights;
     arena.prices = PricesOf(plan_);
+    if (plan_.protocol == "azure") {
+      auto trace = std::make_shared<ArenaTrace>();
+      BERTH_ASSIGN_OR_RETURN(trace->trace, PlannedTrace(plan_, &trace->thinning));
+      trace->heavy_copies = plan_.heavy_copies;
+      arena.trace = std::move(trace);
+    }
     BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workloads_, arena));
-    space_.emplace(teacher_, plan_.features, TypicalForModels(arena_->tables().mix()), arena_->class_models());
+    space_.emplace(teacher_, plan_.features, TypicalPods(arena_->tables().mix()), arena_->class_models());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
-    if (plan_.protocol == "churn") BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
+    if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
     fingerprint_ = ArithmeticFingerprint();
     state_.evolution = SeparableCmaEs(std::vector<double>(space_->shared(), 0), plan_.sigma, plan_.population).state();
     state_.best_coordinates.assign(space_->shared(), 0);
@@ -116,7 +122,7 @@ class TrainerImpl : public Trainer {
     };
     if (state_.best_evolution > 0) BERTH_RETURN_IF_ERROR(challenge("evolution", Linear(state_.best_coordinates)));
     if (state_.best_ppo > 0) BERTH_RETURN_IF_ERROR(challenge("ppo", best_ppo_));
-    if (plan_.protocol == "churn") BERTH_RETURN_IF_ERROR(ChallengeRule(&outcome));
+    if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(ChallengeRule(&outcome));
     return outcome;
   }
 
@@ -142,7 +148,7 @@ class TrainerImpl : public Trainer {
 
   // What was trained against the rule that validation likes best: unless it is shown to be better, the rule is what to serve.
   absl::Status ChallengeRule(Outcome* outcome) {
-    const auto names = ChurnRules();
+    const auto names = RulesToBeat(plan_.protocol);
     BERTH_ASSIGN_OR_RETURN(const auto validated, arena_->RelativeCostsOfRules(names, validation_));
     size_t best = 0;
     for (size_t i = 1; i < validated.size(); ++i) best = Mean(validated[i]) < Mean(validated[best]) ? i : best;
@@ -188,7 +194,9 @@ class TrainerImpl : public Trainer {
     std::vector<ArenaCase> cases;   // every seed at one load: more arrivals are worth more than more loads of the same
     for (int i = 0; i < plan_.seeds_per_generation; ++i) {
       for (int mix = 0; mix < arena_->mixes(); ++mix) {
-        cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[static_cast<size_t>(i) % plan_.loads.size()], mix});
+        // Of a trace a generation may have one seed: there the loads take turns over mixes and generations.
+        const uint64_t turn = static_cast<uint64_t>(i) + (plan_.protocol == "azure" ? generation + static_cast<uint64_t>(mix) : 0);
+        cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[turn % plan_.loads.size()], mix});
       }
     }
     BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, cases));

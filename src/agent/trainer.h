@@ -38,7 +38,7 @@ struct GateResult {
 };
 
 struct Outcome {
-  std::string shipped;              // "teacher", "evolution" or "ppo"; "rule <name>" where the churn protocol's best rule was not beaten
+  std::string shipped;              // "teacher", "evolution" or "ppo"; "rule <name>" where the best of RulesToBeat was not beaten
   NetworkWeights weights;
   std::vector<GateResult> gate;
   int64_t updates = 0;

@@ -1,17 +1,25 @@
 #include "agent/training_plan.h"
 
 #include <array>
+#include <cmath>
 
 #include "agent/teachers.h"
 #include "base/quantity.h"
 #include "base/status.h"
 #include "env/env.h"
+#include "evaluate/azure_protocol.h"
 #include "fmt/format.h"
 #include "workload/openb_churn.h"
 
 namespace berth {
+namespace {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, mixes, mix_weights, price_beta, price_period, price_horizon, price_smoothing, typed_safety,
+constexpr uint64_t kMixSeed = 20'001;   // of the thinning whose mix a model looks ahead to, as `berth evaluate` has it
+
+}  // namespace
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, dev, host, keep, heavy_copies,
+                                                mixes, mix_weights, price_beta, price_period, price_horizon, price_smoothing, typed_safety,
                                                 multi_safety, seed, form, node_count, teacher, teacher_scale, features, loads, warmup_hours,
                                                 window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
@@ -44,7 +52,26 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.test_seeds = 8;
     return plan;
   }
-  if (protocol != "workload") return InvalidField("protocol", protocol, "workload, churn");
+  if (protocol == "azure") {
+    if (parsed != Form::kLoss) return InvalidField("form", form, "loss for the azure protocol");
+    plan.node_count = 0;
+    plan.teacher = "cpu-stranding";
+    plan.loads = {0.96, 1.0};
+    plan.generations = 20;
+    plan.class_generations = 20;
+    plan.population = 12;
+    plan.seeds_per_generation = 1;
+    plan.sigma = 0.25;   // the weights of cpu-stranding are small, and what it gets right is soon lost
+    plan.least_sigma = 0.1;
+    plan.critic_updates = 0;
+    plan.ppo_updates = 0;
+    plan.validate_every = 5;
+    plan.validation_seeds = 4;
+    plan.gate_seeds = 8;
+    plan.test_seeds = 6;
+    return plan;
+  }
+  if (protocol != "workload") return InvalidField("protocol", protocol, "workload, churn, azure");
   if (parsed == Form::kStatic) {
     plan.node_count = 0;
     plan.features = 0;
@@ -74,7 +101,22 @@ std::optional<PricedOptions> PricesOf(const TrainingPlan& plan) {
 absl::Status ValidatePlan(const TrainingPlan& p) {
   BERTH_RETURN_IF_ERROR(ParseForm(p.form).status());
   BERTH_RETURN_IF_ERROR(TeacherWeights(p.teacher).status());
-  if (p.protocol != "workload" && p.protocol != "churn") return InvalidField("protocol", p.protocol, "workload, churn");
+  if (p.protocol != "workload" && p.protocol != "churn" && p.protocol != "azure") return InvalidField("protocol", p.protocol, "workload, churn, azure");
+  if (p.protocol == "azure") {
+    if (p.dev.empty()) return InvalidField("dev", "", "the flavour file that is trained on, e.g. v1.dev.txt");
+    AzureOptions unused;
+    BERTH_RETURN_IF_ERROR(ParseHost("host", p.host, &unused));
+    if (p.form != "loss") return InvalidField("form", p.form, "loss for the azure protocol");
+    if (p.node_count != 0) return InvalidField("node_count", fmt::format("{}", p.node_count), "0 for the azure protocol: a replica has the hosts that it needs");
+    if (!p.mixes.empty() || !p.mix_weights.empty()) return InvalidField("mixes, mix_weights", "given", "none for the azure protocol, which has heavy_copies");
+    if (p.ppo_updates > 0 || p.critic_updates > 0) {
+      return InvalidField("ppo_updates, critic_updates", fmt::format("{}, {}", p.ppo_updates, p.critic_updates), "0 for the azure protocol: PPO plays on drawn arrivals");
+    }
+    if (p.heavy_copies.empty() || p.heavy_copies.size() > 16) return InvalidField("heavy_copies", fmt::format("{} numbers", p.heavy_copies.size()), "1 to 16 numbers");
+    for (int copies : p.heavy_copies) {
+      if (copies < 1 || copies > 100) return InvalidField("heavy_copies", fmt::format("{}", copies), "a number from 1 to 100");
+    }
+  }
   if (p.protocol == "churn") {
     BERTH_RETURN_IF_ERROR(ParseChurnLives(p.lives).status());
     if (p.nodes.empty() || p.pods.empty()) return InvalidField(p.nodes.empty() ? "nodes" : "pods", "", "an openb CSV file");
@@ -88,6 +130,7 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   if (p.loads.empty() || p.loads.size() > 16) return InvalidField("loads", fmt::format("{} numbers", p.loads.size()), "1 to 16 numbers");
   for (double load : p.loads) BERTH_RETURN_IF_ERROR(check("loads", load, 1e-3, 10));
   for (const auto& [field, value, low, high] : std::initializer_list<std::tuple<const char*, double, double, double>>{
+           {"keep", p.keep, 1e-6, 1},
            {"price_beta", p.price_beta, 0, 1000},
            {"price_period", p.price_period, 0.001, 1},
            {"price_horizon", p.price_horizon, 0.1, 100},
@@ -141,9 +184,19 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   return absl::OkStatus();
 }
 
-std::span<const std::string> ChurnRules() {
-  static const std::array<std::string, 6> rules = {"first-fit", "best-fit", "most-allocated", "most-allocated-gpu", "fgd", "fgd-keep-empty"};
-  return rules;
+std::span<const std::string> RulesToBeat(std::string_view protocol) {
+  static const std::array<std::string, 6> churn = {"first-fit", "best-fit", "most-allocated", "most-allocated-gpu", "fgd", "fgd-keep-empty"};
+  static const std::array<std::string, 5> azure = {"first-fit", "best-fit", "most-allocated", "fgd", "stranding"};
+  if (protocol == "churn") return churn;
+  if (protocol == "azure") return azure;
+  return {};
+}
+
+absl::StatusOr<AzureTrace> PlannedTrace(const TrainingPlan& plan, AzureOptions* thinning) {
+  thinning->keep_batches = plan.keep;
+  BERTH_RETURN_IF_ERROR(ParseHost("host", plan.host, thinning));
+  BERTH_ASSIGN_OR_RETURN(const AzureFiles files, AzureFilesBeside("dev", plan.dev));
+  return ReadAzureTrace(files);
 }
 
 absl::StatusOr<std::vector<Workload>> PlannedWorkloads(const TrainingPlan& plan) {
@@ -155,6 +208,15 @@ absl::StatusOr<std::vector<Workload>> PlannedWorkloads(const TrainingPlan& plan)
     }
     BERTH_ASSIGN_OR_RETURN(options.lives, ParseChurnLives(plan.lives));
     BERTH_ASSIGN_OR_RETURN(workloads.emplace_back(), OpenbChurnWorkload(plan.nodes, plan.pods, options));
+    return workloads;
+  }
+  if (plan.protocol == "azure") {
+    AzureOptions thinning;
+    BERTH_ASSIGN_OR_RETURN(const AzureTrace trace, PlannedTrace(plan, &thinning));
+    BERTH_ASSIGN_OR_RETURN(AzureReplica replica, MakeAzureReplica(trace, thinning, kMixSeed));
+    replica.workload.name = "azure-" + plan.host;
+    replica.workload.node_groups[0].count = static_cast<int32_t>(std::ceil(replica.need_hosts));
+    workloads.push_back(std::move(replica.workload));
     return workloads;
   }
   BERTH_ASSIGN_OR_RETURN(workloads.emplace_back(), LoadWorkloadByNameOrFile(plan.workload));

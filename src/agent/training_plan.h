@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 #include "policy/potential/priced_potential.h"
+#include "workload/azure.h"
 #include "workload/workload.h"
 
 namespace berth {
@@ -19,11 +20,15 @@ namespace berth {
 // Budgets are counted in updates and never in seconds, so that a slow machine gets the same model. One update is a generation
 // of evolution, a round of critic fitting, or a round of PPO; they follow each other in that order.
 struct TrainingPlan {
-  std::string protocol = "workload";         // workload, or churn: the mix and the nodes of openb files (workload/openb_churn.h)
+  std::string protocol = "workload";         // workload; churn: the mix and the nodes of openb files (workload/openb_churn.h); azure: a VM trace (workload/azure.h)
   std::string workload = "openb-like";       // a built-in name or a file
   std::string nodes, pods;                   // churn: openb CSV files
   std::string sample_nodes = "151";          // churn: this many of the nodes, or all
   std::string lives = "exponential";         // churn: exponential or trace
+  std::string dev;                           // azure: flavour file of the trace that is trained on, e.g. v1.dev.txt
+  std::string host = "64/192";               // azure: vCPU/GiB
+  double keep = 0.5;                         // azure: share of tenant batches in a replica
+  std::vector<int> heavy_copies{1, 2, 4};    // azure: mixes, by how often a heavy machine comes (AzureOptions)
   std::vector<std::string> mixes;            // more of them that the same weights must serve
   std::vector<double> mix_weights;           // of the relative cost on each, the workload first; empty: 1
   double price_beta = 0;                     // > 0: a potential with prices (priced_potential.h)
@@ -36,7 +41,7 @@ struct TrainingPlan {
   std::string teacher = "stranding";         // where evolution starts; see teachers.h
   double teacher_scale = 1;                  // its weights times this; below 1 prices weigh more against them
   int features = 32;                         // evolution moves the weights of the first so many (the rest tell mixes apart); 0 = all
-  std::vector<double> loads{0.9, 1.0};       // of the forms with departures
+  std::vector<double> loads{0.9, 1.0};       // of the forms with departures; azure: hosts / need of the replica
   double warmup_hours = 4, window_hours = 10;
 
   // Evolution of the linear weights.
@@ -75,14 +80,17 @@ std::optional<PricedOptions> PricesOf(const TrainingPlan& plan);
 
 // What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation. What differs
 // by protocol: churn starts from departures, evolves terms of single classes too, leaves the network out, and ships nothing
-// that does not beat every one of ChurnRules().
+// that does not beat every one of RulesToBeat(); azure does so too, from cpu-stranding, on thinnings of the trace.
 // Errors: INVALID_ARGUMENT an unknown form or protocol.
 absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol = "workload");
 
-// The rules that a policy for the churn protocol has to beat.
-std::span<const std::string> ChurnRules();
+// The rules that a policy for the churn or the azure protocol has to beat; none for workload.
+std::span<const std::string> RulesToBeat(std::string_view protocol);
 
-// The workload that the plan names, scaled, and `plan.mixes` behind it. Errors: as the readers and ScaleNodes.
+// The trace of the azure protocol and how to thin it. Errors: as the readers.
+absl::StatusOr<AzureTrace> PlannedTrace(const TrainingPlan& plan, AzureOptions* thinning);
+
+// The workload that the plan names, scaled, and `plan.mixes` behind it; of a trace, one thinning on the hosts that it needs. Errors: as the readers and ScaleNodes.
 absl::StatusOr<std::vector<Workload>> PlannedWorkloads(const TrainingPlan& plan);
 
 // Errors: INVALID_ARGUMENT naming field, value and range.

@@ -1,9 +1,7 @@
 #include "cli/evaluate_azure.h"
 
 #include <cmath>
-#include <filesystem>
 
-#include "base/quantity.h"
 #include "base/status.h"
 #include "cli/compose.h"
 #include "cli/verbs.h"
@@ -12,44 +10,9 @@
 namespace berth::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr uint64_t kTestSeed = 101, kDevSeed = 20'001;
 
-absl::StatusOr<std::string> OnlyFile(std::string_view flag, const fs::path& folder, std::string_view head, std::string_view tail) {
-  std::string found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder.empty() ? fs::path(".") : folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(head) || !name.ends_with(tail) || name.size() < head.size() + tail.size()) continue;
-    if (!found.empty()) return InvalidField(flag, name, fmt::format("one file {}*{} beside it, and not several", head, tail));
-    found = entry.path().string();
-  }
-  if (found.empty()) return InvalidField(flag, folder.string(), fmt::format("a folder that holds {}*{}", head, tail));
-  return found;
-}
-
 }  // namespace
-
-absl::StatusOr<AzureFiles> AzureFilesBeside(std::string_view flag, const std::string& flavours) {
-  const fs::path path(flavours), folder = path.parent_path();
-  AzureFiles files;
-  files.flavours = flavours;
-  BERTH_ASSIGN_OR_RETURN(files.durations, OnlyFile(flag, folder, path.stem().string() + ".c", ".txt"));
-  BERTH_ASSIGN_OR_RETURN(files.flavour_map, OnlyFile(flag, folder, "flav_map", ".txt"));
-  BERTH_ASSIGN_OR_RETURN(files.interval_map, OnlyFile(flag, folder, "", "interval_map.txt"));
-  return files;
-}
-
-absl::Status ParseHost(std::string_view flag, std::string_view text, AzureOptions* options) {
-  const size_t slash = text.find('/');
-  if (slash == std::string_view::npos) return InvalidField(flag, text, "vCPU/GiB, e.g. 64/192");
-  BERTH_ASSIGN_OR_RETURN(const double cpus, ParseDouble(flag, text.substr(0, slash), 0.001, 1e5));
-  BERTH_ASSIGN_OR_RETURN(const double gib, ParseDouble(flag, text.substr(slash + 1), 0.001, 1e6));
-  options->host_cpu_milli = std::llround(cpus * 1000);
-  options->host_mem_bytes = std::llround(gib * static_cast<double>(int64_t{1} << 30));
-  return absl::OkStatus();
-}
 
 absl::StatusOr<AzureAnswer> EvaluateAzure(const AzureFlags& flags) {
   if (flags.test.empty()) return InvalidField("--test", "", "the flavour file that is measured, e.g. v1.test.txt");

@@ -23,13 +23,6 @@ struct AzureFlags {
   RunOptions run;
 };
 
-// The files beside a flavour file X.txt: durations X.c<end>.txt (the only one), flav_map.txt and <version>.interval_map.txt (the
-// only *interval_map.txt). Errors: INVALID_ARGUMENT naming `flag` where there is none or more than one.
-absl::StatusOr<AzureFiles> AzureFilesBeside(std::string_view flag, const std::string& flavours);
-
-// Host "64/192" -> its amounts. Errors: INVALID_ARGUMENT.
-absl::Status ParseHost(std::string_view flag, std::string_view text, AzureOptions* options);
-
 struct AzureAnswer {
   nlohmann::json json;
   Report report;                   // title, tables and plots

@@ -55,24 +55,36 @@ absl::StatusOr<AzureFewest> FindFewest(const AzureReplica& replica, const Policy
 
 }  // namespace
 
+absl::StatusOr<AzureReplica> MakeAzureReplica(const AzureTrace& trace, const AzureOptions& options, uint64_t seed) {
+  AzureOptions own = options;
+  own.seed = seed;
+  own.hosts = 1;
+  AzureReplica replica;
+  replica.seed = seed;
+  BERTH_ASSIGN_OR_RETURN(replica.workload, AzureWorkload(trace, own));
+  auto& arrivals = replica.workload.arrivals;
+  const int64_t end_us = (arrivals.back().time_us / kBinUs + 1) * kBinUs;
+  for (Arrival& a : arrivals) a.life_us = std::min(a.life_us, end_us - a.time_us);
+  const WorkloadSummary summary = Summarise(replica.workload);
+  replica.need_hosts = std::max(summary.peak.cpus * 1000 / static_cast<double>(own.host_cpu_milli),
+                                summary.peak.memory_gib * static_cast<double>(int64_t{1} << 30) / static_cast<double>(own.host_mem_bytes));
+  return replica;
+}
+
 absl::StatusOr<std::vector<AzureReplica>> MakeAzureReplicas(const AzureFiles& files, const AzureOptions& options,
                                                             const std::vector<uint64_t>& seeds) {
+  BERTH_ASSIGN_OR_RETURN(const AzureTrace trace, ReadAzureTrace(files));
   std::vector<AzureReplica> replicas;
   for (uint64_t seed : seeds) {
-    AzureOptions own = options;
-    own.seed = seed;
-    own.hosts = 1;
-    AzureReplica& replica = replicas.emplace_back();
-    replica.seed = seed;
-    BERTH_ASSIGN_OR_RETURN(replica.workload, AzureWorkload(files, own));
-    auto& arrivals = replica.workload.arrivals;
-    const int64_t end_us = (arrivals.back().time_us / kBinUs + 1) * kBinUs;
-    for (Arrival& a : arrivals) a.life_us = std::min(a.life_us, end_us - a.time_us);
-    const WorkloadSummary summary = Summarise(replica.workload);
-    replica.need_hosts = std::max(summary.peak.cpus * 1000 / static_cast<double>(own.host_cpu_milli),
-                                  summary.peak.memory_gib * static_cast<double>(int64_t{1} << 30) / static_cast<double>(own.host_mem_bytes));
+    BERTH_ASSIGN_OR_RETURN(replicas.emplace_back(), MakeAzureReplica(trace, options, seed));
   }
   return replicas;
+}
+
+absl::StatusOr<AzureRun> RunAzureReplica(const AzureReplica& replica, const Policy& policy, double factor) {
+  const int64_t hosts = HostsAt(replica, factor);
+  BERTH_ASSIGN_OR_RETURN(const ChurnRun run, RunOn(replica, policy, hosts));
+  return AzureRun{run.policy, replica.seed, factor, hosts, run.rejected_cpu_hours_percent(), run.rejected_pods_percent()};
 }
 
 absl::StatusOr<AzureResult> RunAzureProtocol(const std::vector<AzureReplica>& replicas, const PolicyList& policies,
@@ -91,11 +103,8 @@ absl::StatusOr<AzureResult> RunAzureProtocol(const std::vector<AzureReplica>& re
       const size_t k = i - result.runs.size();
       BERTH_ASSIGN_OR_RETURN(result.fewest[k], FindFewest(replicas[k % replicas.size()], *policies[k / replicas.size()]));
     } else {
-      const AzureReplica& replica = replicas[i % replicas.size()];
       const double factor = options.factors[i % per_policy / replicas.size()];
-      const int64_t hosts = HostsAt(replica, factor);
-      BERTH_ASSIGN_OR_RETURN(const ChurnRun run, RunOn(replica, *policies[i / per_policy], hosts));
-      result.runs[i] = {run.policy, replica.seed, factor, hosts, run.rejected_cpu_hours_percent(), run.rejected_pods_percent()};
+      BERTH_ASSIGN_OR_RETURN(result.runs[i], RunAzureReplica(replicas[i % replicas.size()], *policies[i / per_policy], factor));
     }
     progress.Advance(1);
     return absl::OkStatus();

@@ -22,6 +22,7 @@ struct AzureReplica {
 
 // One replica a seed: tenant batches kept with `options.keep_batches`, lives inside a bin drawn from a fixed stream, machines that
 // were still running at the end of the trace live to its end. Clusters start empty. Errors: as AzureWorkload.
+absl::StatusOr<AzureReplica> MakeAzureReplica(const AzureTrace& trace, const AzureOptions& options, uint64_t seed);
 absl::StatusOr<std::vector<AzureReplica>> MakeAzureReplicas(const AzureFiles& files, const AzureOptions& options,
                                                             const std::vector<uint64_t>& seeds);
 
@@ -52,6 +53,9 @@ struct AzureProtocolOptions {
   bool finds_fewest = true;             // by bisection on 0.9 to 1.3 of the need, taking rejections to fall with hosts
   RunOptions run;
 };
+
+// One policy on need x factor hosts, rounded up. Errors: as the environment.
+absl::StatusOr<AzureRun> RunAzureReplica(const AzureReplica& replica, const Policy& policy, double factor);
 
 // Errors: INVALID_ARGUMENT a factor that is not above 0 up to 10; OUT_OF_RANGE a policy that rejects more even on 1.3 x need; as
 // the environment otherwise.

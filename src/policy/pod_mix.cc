@@ -5,6 +5,11 @@
 #include <tuple>
 
 namespace berth {
+namespace {
+
+constexpr double kCoverage = 0.95, kCoverageWithoutGpus = 0.995;
+
+}  // namespace
 
 PodMix TypicalPods(const PodMix& mix, double coverage, bool ignore_memory) {
   using Key = std::tuple<int64_t, int64_t, int32_t, std::vector<std::string>, int64_t>;
@@ -32,6 +37,21 @@ PodMix TypicalPods(const PodMix& mix, double coverage, bool ignore_memory) {
   }
   for (MixClass& c : typical) c.weight = (c.weight / total) / (prefix / total);
   return typical;
+}
+
+bool HasGpus(const PodMix& mix) {
+  return std::any_of(mix.begin(), mix.end(), [](const MixClass& c) { return c.request.gpu_count > 0; });
+}
+
+PodMix TypicalPods(const PodMix& mix) {
+  if (HasGpus(mix)) return TypicalPods(mix, kCoverage, false);
+  PodMix by_cpu = mix;
+  for (MixClass& c : by_cpu) c.weight *= static_cast<double>(std::max<int64_t>(1, c.request.cpu_milli));
+  return TypicalPods(by_cpu, kCoverageWithoutGpus, false);
+}
+
+PodMix TypicalPodsOfFgd(const PodMix& mix) {
+  return HasGpus(mix) ? TypicalPods(mix, kCoverage, true) : TypicalPods(mix, kCoverageWithoutGpus, false);
 }
 
 }  // namespace berth

@@ -13,9 +13,6 @@
 namespace berth {
 namespace {
 
-// Coverage of FGD's typical pods in the published runs.
-constexpr double kTypicalCoverage = 0.95;
-
 struct Entry {
   PolicyInfo info;
   TieRule tie = TieRule::kLowestRank;
@@ -28,7 +25,7 @@ struct Entry {
 };
 
 ClassScorerFactory FgdFactory(const PolicyContext& context, bool keep_empty) {
-  return [typical = TypicalPods(context.mix, kTypicalCoverage, true), keep_empty] { return MakeFgdScorer(typical, keep_empty); };
+  return [typical = TypicalPodsOfFgd(context.mix), keep_empty] { return MakeFgdScorer(typical, keep_empty); };
 }
 
 Entry Class(std::string name, std::string formula, std::string source, ClassScorerFactory factory,
@@ -87,7 +84,7 @@ const std::vector<Entry>& Entries() {
                           [] { return MakeGpuPackingScorer(); }));
     list->push_back(Class("gpu-clustering", "int(25 used/8) + 75, 50, 25 or 0 by the classes of GPU pods on the node", sim + ", GpuClustering",
                           [] { return MakeGpuClusteringScorer(); }, TieRule::kLowestRank, {.gpu_affinity = true}));
-    list->push_back(Mixed("fgd", "rule", "int(100 sigmoid((F(before) - F(after))/1000)), F = expected fragment of the typical pods in GPU milli; without GPUs in cpu milli",
+    list->push_back(Mixed("fgd", "rule", "int(100 sigmoid((F(before) - F(after))/1000)), F = expected fragment of the typical pods in GPU milli; without GPUs in cpu milli, memory looked at",
                           sim + ", FGD", TieRule::kLowestRank, [](const PolicyContext& c) { return FgdFactory(c, false); }));
     list->push_back(Mixed("fgd-keep-empty", "rule", "fgd, but a node with all of 8 or more devices free is opened by a smaller pod only if nothing else fits",
                           "FGD with one line more; see docs/policies.md", TieRule::kLowestRank, [](const PolicyContext& c) { return FgdFactory(c, true); }));
@@ -99,14 +96,14 @@ const std::vector<Entry>& Entries() {
                           "without GPUs the expected free cpu that no longer fits a class",
                           "hand potential of six numbers, distilled from trained ones; see docs/policies.md", TieRule::kLeastFreeMemory,
                           [](const PolicyContext& c) -> ClassScorerFactory {
-                            return [mix = TypicalPods(c.mix, kTypicalCoverage, false)] {
+                            return [mix = TypicalPods(c.mix)] {
                               return MakePotentialScorer(MakeStrandingPotential(mix));
                             };
                           }));
     list->push_back(Mixed("stranding-priced", "potential", "stranding, minus 10 x what the free devices are worth at the prices of a linear program over the mix, solved again as the cluster fills",
                           "hand potential with device prices; see docs/policies.md", TieRule::kLeastFreeMemory,
                           [](const PolicyContext& c) -> ClassScorerFactory {
-                            const PotentialFactory stranding = [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix, kTypicalCoverage, false)); };
+                            const PotentialFactory stranding = [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix)); };
                             PricedOptions options;
                             options.learns_mix = c.learns_mix;
                             options.refusal_margin = c.refusal_margin;

@@ -34,9 +34,31 @@ TEST(TrainingPlan, EveryBadFieldIsNamed) {
   EXPECT_FALSE(PlanFromJson(nlohmann::json::array()).ok());
 }
 
+TEST(TrainingPlan, OfATraceSurvivesJsonAndItsBadFieldsAreNamed) {
+  auto plan = DefaultPlan("loss", "azure");
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(std::string(ValidatePlan(*plan).message()), HasSubstr("dev"));
+  plan->dev = "v1.dev.txt";
+  const auto back = PlanFromJson(PlanToJson(*plan));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(PlanToJson(*back), PlanToJson(*plan));
+  for (const auto& [field, value] : std::vector<std::pair<const char*, nlohmann::json>>{
+           {"host", "64"}, {"keep", 0}, {"keep", 2}, {"heavy_copies", nlohmann::json::array()}, {"heavy_copies", {0}}, {"form", "queue"}, {"node_count", 5},
+           {"mixes", {"vm-like"}}, {"ppo_updates", 1}}) {
+    nlohmann::json json = PlanToJson(*plan);
+    json[field] = value;
+    const auto bad = PlanFromJson(json);
+    ASSERT_FALSE(bad.ok()) << field;
+    EXPECT_THAT(std::string(MessageOf(bad.status())), HasSubstr(field));
+  }
+  EXPECT_FALSE(DefaultPlan("queue", "azure").ok());
+  EXPECT_TRUE(RulesToBeat("workload").empty());
+  EXPECT_FALSE(RulesToBeat("azure").empty());
+}
+
 TEST(TeacherWeights, AreLinearAndDifferent) {
   std::vector<std::vector<float>> seen;
-  for (const char* name : {"stranding", "keep-empty", "departures"}) {
+  for (const char* name : {"stranding", "keep-empty", "departures", "cpu-stranding"}) {
     const auto weights = TeacherWeights(name);
     ASSERT_TRUE(weights.ok());
     EXPECT_TRUE(ValidateWeights(*weights).ok());

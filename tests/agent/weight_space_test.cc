@@ -29,9 +29,11 @@ TEST(WeightSpace, ZeroIsTheStartWithAndWithoutClassTerms) {
   EXPECT_EQ(narrow.linear, KeepEmptyWeights().linear);
   EXPECT_TRUE(narrow.classes.empty());
   EXPECT_EQ(wide.linear, KeepEmptyWeights().linear);
-  EXPECT_EQ(wide.classes, std::vector<float>(ClassTerms::Count(4, 2), 0.0f));
-  EXPECT_TRUE(CheckClasses(wide, 4).ok());
-  EXPECT_FALSE(CheckClasses(wide, 5).ok());
+  EXPECT_EQ(wide.classes, std::vector<float>(ClassTerms::Count(Mix(), 2), 0.0f));
+  EXPECT_TRUE(CheckClasses(wide, Mix()).ok());
+  PodMix more = Mix();
+  more.push_back(more.back());
+  EXPECT_FALSE(CheckClasses(wide, more).ok());
 }
 
 TEST(WeightSpace, ClassesThatWishAlikeShareACoordinate) {
@@ -48,7 +50,7 @@ TEST(WeightSpace, ClassesThatWishAlikeShareACoordinate) {
 TEST(WeightSpace, OnlyTheFirstFeaturesMoveWhereThePlanSaysSoAndClassTermsAreAddedToTheStarts) {
   NetworkWeights start = KeepEmptyWeights();
   start.class_models = {"T4"};
-  start.classes.assign(ClassTerms::Count(4, 1), 2.0f);
+  start.classes.assign(ClassTerms::Count(Mix(), 1), 2.0f);
   const WeightSpace space(start, 32, Mix(), {"T4"});
   EXPECT_EQ(space.shared(), 32u);
   const NetworkWeights w = space.At(std::vector<double>(space.all(), 1));
@@ -58,6 +60,23 @@ TEST(WeightSpace, OnlyTheFirstFeaturesMoveWhereThePlanSaysSoAndClassTermsAreAdde
   EXPECT_EQ(space.At(std::vector<double>(space.all(), 0)).classes, start.classes);
   // Terms of other pods or models are no start.
   EXPECT_EQ(WeightSpace(start, 32, Mix(), {"P100"}).At(std::vector<double>(32, 0)).classes.size(), 0u);
+}
+
+TEST(WeightSpace, WithoutGpusOnlyWhatSaysSomethingMovesAndEveryClassByItself) {
+  PodMix mix = Mix();
+  for (MixClass& c : mix) c.request.gpu_count = 0, c.request.gpu_milli = 0, c.request.gpu_models.clear();
+  const WeightSpace space(CpuStrandingWeights(), 32, mix, {});
+  EXPECT_EQ(space.shared(), 9u);
+  EXPECT_EQ(space.all(), 9u + 3 * 4);
+  const NetworkWeights start = space.At(std::vector<double>(space.all(), 0)), moved = space.At(std::vector<double>(space.all(), 1));
+  EXPECT_EQ(start.linear, CpuStrandingWeights().linear);
+  EXPECT_EQ(start.classes, std::vector<float>(12, 0.0f));
+  EXPECT_TRUE(CheckClasses(moved, mix).ok());
+  EXPECT_FALSE(CheckClasses(moved, Mix()).ok());
+  int features = 0;
+  for (size_t i = 0; i < kFeatureCount; ++i) features += moved.linear[i] != start.linear[i];
+  EXPECT_EQ(features, 9);
+  for (float w : moved.classes) EXPECT_FLOAT_EQ(w, 0.3f);
 }
 
 TEST(WeightSpace, NoClassEverCountsNegatively) {

@@ -12,6 +12,8 @@
 #include "conformance/policy_kit.h"
 #include "policy/potential/features.h"
 #include "policy/potential/model_dir.h"
+#include "policy/potential/network.h"
+#include "policy/potential/potential.h"
 
 namespace berth {
 namespace {
@@ -132,6 +134,76 @@ TEST(ClassTerms, AreWhatTheHeaderSays) {
   });
 }
 
+PodMix CpuMix() { return {{Request(1000, 2, 0, 0), 0.6}, {Request(8000, 14, 0, 0), 0.3}, {Request(8000, 56, 0, 0), 0.096}, {Request(2000, 30, 0, 0), 0.004}}; }
+
+TEST(TypicalPods, WithoutGpusTheFewLargeOnesStayInSight) {
+  // The second class asks for most vCPU; the third is one request in ten, the fourth one in 250.
+  const PodMix typical = TypicalPods(CpuMix());
+  ASSERT_EQ(typical.size(), 3u);
+  EXPECT_EQ(typical[0].request.mem_bytes, int64_t{14} << 30);
+  EXPECT_NEAR(typical[1].weight / typical[0].weight, 0.096 / 0.3, 1e-12);
+  EXPECT_EQ(TypicalPodsOfFgd(CpuMix())[2].request.mem_bytes, int64_t{56} << 30);
+  // With GPUs it is FGD's rule: 0.95 of the weight, and for FGD itself no memory.
+  EXPECT_EQ(TypicalPods(Mix()).size(), TypicalPods(Mix(), 0.95, false).size());
+  EXPECT_EQ(TypicalPodsOfFgd(Mix())[0].request.mem_bytes, 0);
+}
+
+TEST(ClassTerms, OfAMixWithoutGpusAreSharesOfTheNode) {
+  Node host;
+  host.name = "host";
+  host.cpu_milli = 64000;
+  host.mem_bytes = int64_t{192} << 30;
+  ClusterState state;
+  const NodeId node = *state.AddNode(host);
+  FeatureExtractor extractor(CpuMix());
+  ClassTerms terms(CpuMix(), {});
+  ASSERT_EQ(terms.count(), 12u);
+  ASSERT_EQ(ClassTerms::Count(CpuMix(), 0), 12u);
+  const auto at = [&] {
+    const NodeState& s = state.state_class(state.view(node).class_id).state;
+    extractor.Reset(state);
+    terms.Reset(state);
+    Features x;
+    extractor.Compute(state.shape_of(s), s, &x);
+    std::vector<float> z(terms.count());
+    terms.Compute(state.shape_of(s), s, extractor.scan(), z.data());
+    return z;
+  };
+  EXPECT_EQ(at(), std::vector<float>({0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1}));
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(state.Place(state.Resolve(CpuMix()[2].request), node, 0).ok());
+  // 40 vCPU and 24 GiB are left: 12 of 64 small ones fit, 1 of 8, no heavy one of 3, and none of 30 GiB of 6.
+  const auto z = at();
+  const std::vector<double> want = {0, 0, 0.625, 0.625, 12.0 / 64, 1.0 / 8, 0, 0, std::sqrt(12.0 / 64), std::sqrt(1.0 / 8), 0, 0};
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(z[i], want[i], 1e-6) << i;
+}
+
+// The teacher of clusters without GPUs is `stranding` in shares of the node in place of vCPU.
+TEST(CpuStranding, IsTheStrandingPotentialOverTheCapacity) {
+  Node host;
+  host.name = "host";
+  host.cpu_milli = 64000;
+  host.mem_bytes = int64_t{192} << 30;
+  ClusterState state;
+  const NodeId node = *state.AddNode(host);
+  const auto weights = std::make_shared<const NetworkWeights>(CpuStrandingWeights());
+  const auto network = MakeNetworkPotential(weights, TypicalPods(CpuMix()), CpuMix());
+  const auto stranding = MakeStrandingPotential(TypicalPods(CpuMix()));
+  network->Reset(state, {});
+  stranding->Reset(state, {});
+  Rng rng(4);
+  int stranded = 0;
+  while (true) {
+    const NodeState& s = state.state_class(state.view(node).class_id).state;
+    const double phi = stranding->Value(state.shape_of(s), s);
+    EXPECT_NEAR(64 * network->Value(state.shape_of(s), s), phi, 1e-5);
+    stranded += phi > 0;
+    const ResolvedRequest r = state.Resolve(CpuMix()[rng.Below(3)].request);
+    if (!state.FitsExactly(node, r)) break;
+    ASSERT_TRUE(state.Place(r, node, 0).ok());
+  }
+  EXPECT_GT(stranded, 0);
+}
+
 class ClassModel : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -140,7 +212,7 @@ class ClassModel : public ::testing::Test {
     content_.weights = KeepEmptyWeights();
     content_.weights.class_models = {"P", "T"};
     Rng rng(3);
-    content_.weights.classes.resize(ClassTerms::Count(TypicalPods(Mix(), 0.95, false).size(), 2));
+    content_.weights.classes.resize(ClassTerms::Count(TypicalPods(Mix()), 2));
     for (float& w : content_.weights.classes) w = static_cast<float>(rng.Normal());
     content_.mix = Mix();
     content_.golden_nodes = Nodes();

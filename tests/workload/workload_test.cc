@@ -259,6 +259,35 @@ TEST(Azure, RequestsAreReadElementForElement) {
   EXPECT_EQ(w->arrivals[3].time_us, 300'000'000);
 }
 
+TEST(Azure, HeavyMachinesComeInCopiesAndNothingElseChanges) {
+  const TempFile fl("0 b,g,|,b,|,g,|\n300 g,g,|,b,|\n"), du("0 U13,U13,|,U1,|,U13,|\n300 U13,C0,|,U13,|\n"), map("1,1.75 b\n1,7 g\n"), bins(kBins);
+  const AzureFiles files{fl.path(), du.path(), map.path(), bins.path()};
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    AzureOptions options{.keep_batches = 0.5, .seed = seed};
+    const auto plain = AzureWorkload(files, options);
+    options.heavy_copies = 200;
+    EXPECT_THAT(std::string(AzureWorkload(files, options).status().message()), HasSubstr("heavy_copies"));
+    options.heavy_copies = 4;
+    const auto copied = AzureWorkload(files, options);
+    if (!plain.ok()) continue;   // nothing was kept
+    ASSERT_TRUE(copied.ok()) << copied.status();
+    // Without the copies the recorded machines are left, with the lives that they had.
+    std::vector<int64_t> was, is;
+    int heavy = 0;
+    for (const Arrival& a : plain->arrivals) (a.pod_class == 0 ? was : is).push_back(a.life_us);
+    heavy = static_cast<int>(is.size());
+    is.clear();
+    for (const Arrival& a : copied->arrivals) {
+      if (a.pod_class == 0) is.push_back(a.life_us);
+    }
+    EXPECT_EQ(is, was);
+    EXPECT_LE(copied->arrivals.size() - is.size(), 4u * 4);
+    EXPECT_GE(static_cast<int>(copied->arrivals.size() - is.size()), heavy);
+  }
+  AzureOptions all{.heavy_copies = 3};
+  EXPECT_EQ(AzureWorkload(files, all)->arrivals.size(), 3u + 3 * 4);
+}
+
 TEST(Azure, BadFilesAreErrorsWithLineAndElement) {
   const TempFile map(kFlavours), bins(kBins);
   const auto message = [&](const std::string& fl, const std::string& du, AzureOptions options = {}) {

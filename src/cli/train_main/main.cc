@@ -35,11 +35,16 @@ class PlanOptions {
       if (name == "--loads") name += ",--load";   // as `berth evaluate` calls it
       options_[field] = app.add_option(name, *value, help)->capture_default_str();
     };
-    add("protocol", &plan->protocol, "workload, or churn: the mix and the nodes of openb files, in the departures form");
+    add("protocol", &plan->protocol, "workload; churn: the mix and the nodes of openb files, in the departures form; azure: a VM trace on identical hosts");
     add("nodes", &plan->nodes, "churn: node list (openb CSV)");
     add("pods", &plan->pods, "churn: pod list (openb CSV)");
     add("sample_nodes", &plan->sample_nodes, "churn: this many nodes, shapes by largest remainder, or all");
     add("lives", &plan->lives, "churn: exponential (mean 1 h) or trace (of the pod list, at most 2 h)");
+    add("dev", &plan->dev, "azure: flavour file of the trace that is trained on, e.g. v1.dev.txt, its other files beside it");
+    add("host", &plan->host, "azure: vCPU/GiB of a host");
+    add("keep", &plan->keep, "azure: share of tenant batches in a replica");
+    add("heavy_copies", &plan->heavy_copies, "azure: how often machines that ask for more memory a vCPU than the host has come, in each of the mixes trained on");
+    options_["heavy_copies"]->delimiter(',');
     add("workload", &plan->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format");
     add("mixes", &plan->mixes, "more workloads that the same weights must serve; the model then looks ahead to whatever mix it is given");
     options_["mixes"]->delimiter(',');
@@ -54,10 +59,10 @@ class PlanOptions {
     add("seed", &plan->seed, "of everything that is drawn");
     add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
     add("node_count", &plan->node_count, "scale the workload to this many nodes (0 = as it is; the static form's default)");
-    add("teacher", &plan->teacher, "where evolution starts: departures, stranding, keep-empty, universal, sharing, or the directory of a model");
+    add("teacher", &plan->teacher, "where evolution starts: departures, stranding, cpu-stranding, keep-empty, universal, sharing, or the directory of a model");
     add("teacher_scale", &plan->teacher_scale, "factor on its weights: below 1, prices weigh more");
     add("features", &plan->features, "evolution moves the weights of the first so many features (0 = all)");
-    add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1");
+    add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1; azure: hosts / peak need, e.g. 0.96,1");
     options_["loads"]->delimiter(',');
     add("warmup_hours", &plan->warmup_hours, "not counted");
     add("window_hours", &plan->window_hours, "counted");
@@ -166,6 +171,7 @@ int Main(int argc, char** argv) {
       "  berth train --workload openb-like --seed 1 --out models\n"
       "  berth train --form static --name openb-static --out models\n"
       "  berth train --protocol churn --nodes NODES.csv --pods PODS.csv --sample-nodes 151 --lives exponential --load 0.9,1.0,1.1 --out models\n"
+      "  berth train --protocol azure --dev v1.dev.txt --host 64/192 --out models\n"
       "  berth train --resume models/.runs/openb-like-1 --out models");
   Flags flags;
   TrainingPlan plan;

@@ -36,7 +36,7 @@ struct ClusterRatios {
 // Not thread-safe.
 class FeatureExtractor {
  public:
-  // `typical`: typical pods with their memory (TypicalPods(mix, 0.95, false)); `mix`: all of them, for what the mix asks a GPU
+  // `typical`: typical pods with their memory (TypicalPods(mix)); `mix`: all of them, for what the mix asks a GPU
   // and of each GPU model; empty: the typical ones.
   explicit FeatureExtractor(PodMix typical, PodMix mix = {});
   void Reset(const ClusterState& view);

@@ -24,7 +24,6 @@ using Json = nlohmann::json;
 // The second format has prices or serves any mix, which a reader of the first would pass over.
 constexpr std::string_view kFormat = "berth-model-1", kFormatWithPrices = "berth-model-2", kKind = "network";
 constexpr size_t kMaxFileBytes = 16 << 20;
-constexpr double kCoverage = 0.95;           // of the mix by typical pods
 constexpr size_t kGoldenPods = 200;
 constexpr size_t kMaxGoldenNodes = 64;
 constexpr double kGoldenTolerance = 1e-5;
@@ -345,7 +344,7 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
       return Bad("class_models", it->dump().substr(0, 64), fmt::format("a list of at most {} names", kMaxClassModels));
     }
     class_models = it->get<std::vector<std::string>>();
-    classes = ClassTerms::Count(TypicalPods(content.mix, kCoverage, false).size(), class_models.size());
+    classes = ClassTerms::Count(TypicalPods(content.mix), class_models.size());
   }
   BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), static_cast<int64_t>(features->size()), experts, std::move(class_models), classes));
   BERTH_ASSIGN_OR_RETURN(const std::string golden_bytes, ReadFile(dir, "golden.json"));
@@ -379,7 +378,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
   BERTH_RETURN_IF_ERROR(ValidateWeights(weights));
   BERTH_RETURN_IF_ERROR(CheckMix(mix));
   if (prices) BERTH_RETURN_IF_ERROR(ValidatePricedOptions(*prices));
-  BERTH_RETURN_IF_ERROR(CheckClasses(weights, TypicalPods(mix, kCoverage, false).size()));
+  BERTH_RETURN_IF_ERROR(CheckClasses(weights, TypicalPods(mix)));
   ClassPolicySpec spec;
   spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
                "trained by berth train", "", {}};
@@ -388,7 +387,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
   spec.info.is_adaptive = prices.has_value();
   spec.tie = TieRule::kLeastFreeMemory;
   spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), mix, prices] {
-    const PotentialFactory network = [shared](const PodMix& m) { return MakeNetworkPotential(shared, TypicalPods(m, kCoverage, false), m); };
+    const PotentialFactory network = [shared](const PodMix& m) { return MakeNetworkPotential(shared, TypicalPods(m), m); };
     return MakePotentialScorer(prices ? MakePricedPotential(network, mix, *prices) : network(mix));
   };
   return MakeClassPolicy(std::move(spec));

@@ -115,7 +115,7 @@ NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape
   return blend;
 }
 
-absl::Status CheckClasses(const NetworkWeights& w, size_t typical) {
+absl::Status CheckClasses(const NetworkWeights& w, const PodMix& typical) {
   const size_t wanted = ClassTerms::Count(typical, w.class_models.size());
   if (w.classes.empty() ? w.class_models.empty() : w.classes.size() == wanted) return absl::OkStatus();
   return InvalidField("tensor classes", fmt::format("{} values", w.classes.size()), fmt::format("{} values, or none and no class models", wanted));
@@ -129,6 +129,8 @@ NetworkWeights StrandingWeights() {
 NetworkWeights KeepEmptyWeights() {
   return LinearWeights({{"fragment", 1}, {"sqrt_idle", 0.3f}, {"full_share_2", -1.8f}, {"all_full", -0.9f}, {"cpu_fragment", 1}});
 }
+
+NetworkWeights CpuStrandingWeights() { return LinearWeights({{"cpu_fragment", 1}}); }
 
 NetworkWeights UniversalWeights() {
   return LinearWeights({{"fragment", 1}, {"idle", 0.129f}, {"sqrt_idle", 0.771f}, {"has_full", -0.75f}, {"full", 0.54f}, {"sum_g2", 0.507f},

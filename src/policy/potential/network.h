@@ -21,7 +21,7 @@ struct NetworkWeights {
   std::vector<float> w1, b1;        // [hidden, kFeatureCount], [hidden]
   std::vector<float> w2, b2;        // [hidden, hidden], [hidden]
   std::vector<float> w3;            // [hidden]; there is no last bias: a constant changes no decision
-  std::vector<float> classes;       // [ClassTerms::Count(typical pods, class_models)], or empty
+  std::vector<float> classes;       // [ClassTerms::Count(typical pods, class models)], or empty
   std::vector<std::string> class_models;   // GPU models with terms of their own
   // Weights trained for single mixes, [experts][kFeatureCount], and where those mixes stand. What serves a mix is `linear` + the sum
   // of the experts by their HullShares in it: each expert alone on its own mix, a blend between. At most kMaxExperts.
@@ -36,13 +36,16 @@ NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape
 // that does not fit, hidden above 256, a value beyond +-1e6 or not finite. That `classes` fits the typical pods is checked
 // where they are known: CheckClasses, same errors.
 absl::Status ValidateWeights(const NetworkWeights& weights);
-absl::Status CheckClasses(const NetworkWeights& weights, size_t typical);
+absl::Status CheckClasses(const NetworkWeights& weights, const PodMix& typical);
 
 // Zero but for the linear part. The first equals MakeStrandingPotential on clusters with GPUs (without, the hand potential is
 // another: see potential.h); the second is where training with departures can start: fragment, and a bonus for nodes whose
 // devices are all free.
 NetworkWeights StrandingWeights();
 NetworkWeights KeepEmptyWeights();
+// For clusters without GPUs: expected free cpu that no longer fits a class, as a share of the node: the policy `stranding` on nodes
+// of one shape, but for ties that float32 breaks otherwise.
+NetworkWeights CpuStrandingWeights();
 // To be served with prices, on any mix of pods that do not depart.
 NetworkWeights UniversalWeights();
 
