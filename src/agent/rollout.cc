@@ -220,6 +220,14 @@ class Walker {
   std::vector<Option> options_list_;
 };
 
+// Static form: what has arrived over capacity. What is in use would not do: where much is stranded it never reaches 90 %.
+double ArrivedShare(const Env& env) {
+  const ClusterState& view = env.view();
+  const EnvStats& stats = env.stats();
+  if (view.has_gpus()) return stats.offered_gpu_hours * 1000 / static_cast<double>(view.total_gpu_milli());
+  return stats.offered_cpu_hours * 1000 / static_cast<double>(std::max<int64_t>(1, view.total_cpu_milli()));
+}
+
 // A cluster in the middle of its work, reached by the greedy policy.
 absl::StatusOr<std::unique_ptr<Env>> WarmEnv(Arena& arena, int mix, const NetworkWeights& weights, FeatureTable* table, double load, Rng rng) {
   EnvOptions options = arena.EnvOptionsFor(load);
@@ -235,7 +243,7 @@ absl::StatusOr<std::unique_ptr<Env>> WarmEnv(Arena& arena, int mix, const Networ
   const double until_share = 0.3 + 0.6 * where;
   StepResult result = env->Reset(seed);
   while (!result.is_done()) {
-    if (is_static ? Share(env->view().used_gpu_milli(), env->view().total_gpu_milli()) >= until_share : env->now_us() >= until_us) break;
+    if (is_static ? ArrivedShare(*env) >= until_share : env->now_us() >= until_us) break;
     const Decision decision = decider->Decide(env->view(), env->pod(), env->decision_seed(), {});
     BERTH_ASSIGN_OR_RETURN(result, env->StepDecision(decision));
   }
@@ -245,6 +253,15 @@ absl::StatusOr<std::unique_ptr<Env>> WarmEnv(Arena& arena, int mix, const Networ
 }
 
 }  // namespace
+
+absl::StatusOr<Rollout> PlayRollout(Arena& arena, int mix, Env& env, const NetworkWeights& weights, const RolloutOptions& options, Rng rng,
+                                    const NetworkWeights* teacher) {
+  FeatureTableLease table(arena.tables(mix));
+  Walker walker(table.get(), {&weights, teacher, &arena.tables(mix).mix(), &arena.options().prices}, options);
+  BERTH_ASSIGN_OR_RETURN(Rollout rollout, walker.Walk(env, rng));
+  rollout.mix = mix;
+  return rollout;
+}
 
 absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options,
                                              uint64_t seed, const NetworkWeights* teacher) {
@@ -263,12 +280,8 @@ absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights&
   }));
   std::vector<Rollout> rollouts(groups * size);
   BERTH_RETURN_IF_ERROR(RunParallel(rollouts.size(), jobs, [&](size_t i) -> absl::Status {
-    const int mix = mix_of(i / size);
-    FeatureTableLease table(arena.tables(mix));
     const auto env = warm[i / size]->Clone();
-    Walker walker(table.get(), {&weights, teacher, &arena.tables(mix).mix(), &arena.options().prices}, options);
-    BERTH_ASSIGN_OR_RETURN(rollouts[i], walker.Walk(*env, Rng::Stream(SplitMix64(seed) + i, kActionStream)));
-    rollouts[i].mix = mix;
+    BERTH_ASSIGN_OR_RETURN(rollouts[i], PlayRollout(arena, mix_of(i / size), *env, weights, options, Rng::Stream(SplitMix64(seed) + i, kActionStream), teacher));
     return absl::OkStatus();
   }));
   return rollouts;

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "agent/arena.h"
 #include "agent/learner.h"
+#include "base/rng.h"
 
 namespace berth {
 
@@ -48,10 +49,13 @@ struct Rollout {
 //
 // Rollouts in the order group, rollout; a pure function of the arguments, whatever the number of threads. The weights' linear part
 // (experts blended for the group's mix) and class terms give the base logits; `teacher` its own, null: it is that part. Each group
-// is of one mix and warms up by the greedy policy: by time in the forms with departures, to a random fill in the static form. With
+// is of one mix and warms up by the greedy policy: by time in the forms with departures, until 30 to 90 % has arrived in the static form. With
 // prices, what is free is worth what it is served with, in every logit; each rollout solves its own, from the warm start on.
 absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options,
                                              uint64_t seed, const NetworkWeights* teacher = nullptr);
+// One of them, from where `env` stands, which plays the arena's `mix`.
+absl::StatusOr<Rollout> PlayRollout(Arena& arena, int mix, Env& env, const NetworkWeights& weights, const RolloutOptions& options, Rng rng,
+                                    const NetworkWeights* teacher = nullptr);
 
 struct AdvantageOptions {
   double horizon_s = 7200;         // values decay by exp(-t / horizon); infinite = no discount

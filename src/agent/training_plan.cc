@@ -133,7 +133,9 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   }
   for (double weight : p.mix_weights) BERTH_RETURN_IF_ERROR(check("mix_weights", weight, 0, 1e6));
   if (p.price_beta > 0 && p.form != "static") return InvalidField("price_beta", fmt::format("{}", p.price_beta), "0 in forms with departures");
-  if (!p.imitate.empty()) BERTH_RETURN_IF_ERROR(TeacherWeights(p.imitate).status());
+  if (!p.imitate.empty()) {
+    if (const absl::Status status = TeacherWeights(p.imitate).status(); !status.ok()) return WithContext(status, "imitate");
+  }
   if (p.imitate.empty() != (p.imitation_updates == 0)) {
     return InvalidField("imitation_updates", fmt::format("{}", p.imitation_updates), p.imitate.empty() ? "0 where imitate names nobody" : "1 or more where imitate names a teacher");
   }
