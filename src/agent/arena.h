@@ -74,9 +74,9 @@ class Arena {
   // Absolute cost of the best rule of each case. Remembered.
   absl::StatusOr<std::vector<double>> BestRule(std::span<const ArenaCase> cases);
 
-  // The first workload and its tables: what rollouts are played on.
-  const Workload& workload() const { return *mixes_.front().workload; }
-  FeatureTablePool& tables() { return *mixes_.front().tables; }
+  // The workloads and their tables.
+  const Workload& workload(int mix = 0) const { return *mixes_[static_cast<size_t>(mix)].workload; }
+  FeatureTablePool& tables(int mix = 0) { return *mixes_[static_cast<size_t>(mix)].tables; }
   int mixes() const { return static_cast<int>(options_.trace ? options_.trace->heavy_copies.size() : mixes_.size()); }
   // Of the first workload: the GPU models of its nodes, sorted.
   std::vector<std::string> class_models() const;

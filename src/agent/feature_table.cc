@@ -14,17 +14,23 @@ constexpr size_t kMaxStates = 300'000;
 class TablePotential : public Potential {
  public:
   TablePotential(std::shared_ptr<const NetworkWeights> weights, FeatureTable* table)
-      : weights_(std::move(weights)), table_(table), weights_id_(table->NewWeightsId()) {}
-  void Reset(const ClusterState& view, const ScoreContext&) override { table_->Bind(view); }
+      : weights_(std::move(weights)), served_(weights_), table_(table), weights_id_(table->NewWeightsId()) {}
+  void Reset(const ClusterState& view, const ScoreContext&) override {
+    table_->Bind(view);
+    if (!weights_->depends_on_mix()) return;
+    served_ = std::make_shared<const NetworkWeights>(ForMix(*weights_, table_->mix_shape()));
+    weights_id_ = table_->NewWeightsId();
+  }
   double Value(const Shape& shape, const NodeState& state) override {
-    return table_->Value(table_->Find(shape, state), *weights_, weights_id_);
+    return table_->Value(table_->Find(shape, state), *served_, weights_id_);
   }
   bool is_memoised() const override { return false; }
 
  private:
   const std::shared_ptr<const NetworkWeights> weights_;
+  std::shared_ptr<const NetworkWeights> served_;   // for the mix and the cluster at hand
   FeatureTable* const table_;
-  const uint64_t weights_id_;
+  uint64_t weights_id_;
 };
 
 }  // namespace

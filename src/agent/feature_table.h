@@ -37,13 +37,15 @@ class FeatureTable {
   // Index of the state; valid until the next Bind. Cost: a hash look-up, features if it is new.
   uint32_t Find(const Shape& shape, const NodeState& state);
   const Features& features(uint32_t index) const { return features_[index]; }
+  // Of the mix on the cluster that was bound last.
+  const MixShape& mix_shape() const { return extractor_.mix_shape(); }
   // classes . z of the state; weights with classes must be of the table's class models.
   double ClassPart(uint32_t index, const NetworkWeights& weights) const {
     return weights.classes.empty() ? 0 : ClassValue(weights, TermsOf(index));
   }
   // An id for weights that this table has not seen yet.
   uint64_t NewWeightsId() { return ++last_weights_id_; }
-  // Phi of the state under the weights of that id, remembered until it is asked for with another id.
+  // Phi of the state under the weights of that id, remembered until it is asked for with another id. The weights depend on no mix.
   double Value(uint32_t index, const NetworkWeights& weights, uint64_t weights_id);
 
  private:

@@ -164,9 +164,9 @@ Tensor RowsOf(std::span<const std::array<float, N>> rows) {
 
 // The decisions of a minibatch, cut out of a batch: each distinct state once.
 struct Cut {
-  Tensor states;                       // [distinct states, features]
+  Tensor states;                       // [distinct states, inputs of the actor]
   Tensor after, before, segment;       // [actions] int64
-  Tensor base;                         // [actions]
+  Tensor base, teacher;                // [actions]
   Tensor chosen;                       // [decisions] int64, index into the actions of the cut
   int64_t decisions = 0;
   std::vector<uint32_t> offsets{0};
@@ -176,13 +176,12 @@ class TorchLearner : public Learner {
  public:
   TorchLearner(const LearnerOptions& options, Rng rng)
       : options_(options),
-        actor_("actor", kFeatureCount, options.hidden, 0, false, rng),
+        actor_("actor", ActorInputs(options), options.hidden, 0, false, rng),
         critic_("critic", kContextCount, options.critic_hidden, 1, true, rng) {}
 
-  NetworkWeights Export(const std::vector<float>& linear) const override {
-    NetworkWeights w;
-    w.linear = linear;
+  NetworkWeights Export(NetworkWeights w) const override {
     w.hidden = options_.hidden;
+    w.mlp_sees_mix = options_.sees_mix;
     w.w1 = ToVector(actor_.parameter(0));
     w.b1 = ToVector(actor_.parameter(1));
     w.w2 = ToVector(actor_.parameter(2));
@@ -191,10 +190,10 @@ class TorchLearner : public Learner {
     return w;
   }
 
-  absl::StatusOr<std::vector<float>> Mlp(std::span<const Features> states) override {
+  absl::StatusOr<std::vector<float>> Mlp(std::span<const ActorInput> states) override {
     return Guard<std::vector<float>>([&] {
       torch::NoGradGuard no_grad;
-      return ToVector(actor_.Forward(RowsOf(states)));
+      return ToVector(actor_.Forward(Seen(RowsOf(states))));
     });
   }
 
@@ -240,10 +239,10 @@ class TorchLearner : public Learner {
       Tensor teacher;
       {
         torch::NoGradGuard no_grad;
-        teacher = SegmentLogSoftmax(cut.base, cut);
+        teacher = SegmentLogSoftmax(cut.teacher, cut);
       }
       const Tensor kl = (teacher.exp() * (teacher - log_prob)).sum() / n;
-      const Tensor loss = -surrogate - o.entropy * entropy + o.kl_teacher * kl;
+      const Tensor loss = -o.surrogate * surrogate - o.entropy * entropy + o.kl_teacher * kl;
       ActorStats stats;
       stats.grad_norm = actor_.Step(loss, o.lr, o.max_grad_norm);
       torch::NoGradGuard no_grad;
@@ -297,12 +296,16 @@ class TorchLearner : public Learner {
   }
 
  private:
+  static int64_t ActorInputs(const LearnerOptions& options) { return options.sees_mix ? kActorInputCount : kFeatureCount; }
+  // The columns that the actor looks at.
+  Tensor Seen(const Tensor& rows) const { return rows.narrow(1, 0, ActorInputs(options_)); }
+
   Cut CutOut(const PolicyBatch& batch, std::span<const uint32_t> decisions) {
     constexpr uint32_t kNone = ~0u;
     row_of_.assign(batch.states.size(), kNone);
-    std::vector<Features> states;
+    std::vector<ActorInput> states;
     std::vector<int64_t> after, before, segment, chosen;
-    std::vector<float> base;
+    std::vector<float> base, teacher;
     const auto row = [&](uint32_t state) {
       if (row_of_[state] == kNone) {
         row_of_[state] = static_cast<uint32_t>(states.size());
@@ -319,16 +322,18 @@ class TorchLearner : public Learner {
         before.push_back(row(batch.before[a]));
         segment.push_back(static_cast<int64_t>(i));
         base.push_back(batch.base[a]);
+        teacher.push_back(batch.teacher[a]);
       }
       cut.offsets.push_back(static_cast<uint32_t>(base.size()));
     }
     const auto integers = [](const std::vector<int64_t>& v) { return torch::tensor(v, torch::kLong); };
-    cut.states = RowsOf(std::span<const Features>(states));
+    cut.states = Seen(RowsOf(std::span<const ActorInput>(states)));
     cut.after = integers(after);
     cut.before = integers(before);
     cut.segment = integers(segment);
     cut.chosen = integers(chosen);
     cut.base = torch::tensor(base);
+    cut.teacher = torch::tensor(teacher);
     cut.decisions = std::ssize(decisions);
     return cut;
   }
@@ -360,6 +365,13 @@ class TorchLearner : public Learner {
 };
 
 }  // namespace
+
+ActorInput MakeActorInput(const Features& x, const MixShape& quantised) {
+  ActorInput input;
+  std::copy(x.begin(), x.end(), input.begin());
+  std::copy(quantised.begin(), quantised.end(), input.begin() + kFeatureCount);
+  return input;
+}
 
 absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const LearnerOptions& options, uint64_t seed) {
   if (options.hidden < 1 || options.hidden > 256) return InvalidField("hidden", fmt::format("{}", options.hidden), "1 to 256");

@@ -16,16 +16,22 @@
 
 namespace berth {
 
-// What the critic sees of an epoch: mean features over the nodes, used shares, the load, the pod to place. float32.
-inline constexpr int kContextCount = kFeatureCount + 8;
+// What the critic sees of an epoch: mean features over the nodes, used shares, the load, the pod to place, the mix's shape. float32.
+inline constexpr int kContextCount = kFeatureCount + 8 + kMixShapeCount;
 using Context = std::array<float, kContextCount>;
 
+// What the actor sees of a node: its features and the mix's quantised shape, which only an actor that sees the mix looks at.
+inline constexpr int kActorInputCount = kFeatureCount + kMixShapeCount;
+using ActorInput = std::array<float, kActorInputCount>;
+ActorInput MakeActorInput(const Features& x, const MixShape& quantised);
+
 // Decisions with their candidate actions, variable in number (CSR). Logit of action a = base[a] - (mlp(after) - mlp(before)) /
-// tau. Rows of `states` are [kFeatureCount] float32; actions point into them.
+// tau. Actions point into the rows of `states`.
 struct PolicyBatch {
-  std::vector<Features> states;
+  std::vector<ActorInput> states;
   std::vector<uint32_t> after, before;      // [actions], rows of states
-  std::vector<float> base;                  // [actions], the teacher's logit
+  std::vector<float> base;                  // [actions], the logit without the mlp
+  std::vector<float> teacher;               // [actions], the teacher's logit
   std::vector<uint32_t> offsets{0};         // [decisions + 1]
   std::vector<uint32_t> chosen;             // [decisions], index within the decision's actions
   std::vector<float> old_log_prob;          // [decisions]
@@ -38,6 +44,7 @@ struct ActorOptions {
   double clip = 0.2;
   double entropy = 0.001;      // weight of the entropy over the candidates
   double kl_teacher = 0.05;    // weight of KL(teacher || policy)
+  double surrogate = 1;        // weight of the clipped surrogate; with 0, and no entropy, the step imitates the teacher
   double max_grad_norm = 0.5;
 };
 
@@ -55,6 +62,7 @@ struct CriticOptions {
 
 struct LearnerOptions {
   int hidden = 32;
+  bool sees_mix = false;       // the actor sees the mix's shape too
   int critic_hidden = 64;
   double tau = 1;              // temperature of the stochastic policy, in units of Phi
 };
@@ -66,10 +74,10 @@ class Learner {
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const LearnerOptions& options, uint64_t seed);
   virtual ~Learner() = default;
 
-  // The actor's weights with the given linear part, for our own forward pass.
-  virtual NetworkWeights Export(const std::vector<float>& linear) const = 0;
+  // `base` with the actor as its mlp, for our own forward pass.
+  virtual NetworkWeights Export(NetworkWeights base) const = 0;
   // The actor's mlp of each row, by LibTorch.
-  virtual absl::StatusOr<std::vector<float>> Mlp(std::span<const Features> states) = 0;
+  virtual absl::StatusOr<std::vector<float>> Mlp(std::span<const ActorInput> states) = 0;
   virtual absl::StatusOr<std::vector<float>> Values(std::span<const Context> contexts) = 0;
   // Log-probabilities of all actions, by LibTorch.
   virtual absl::StatusOr<std::vector<float>> LogProbs(const PolicyBatch& batch) = 0;

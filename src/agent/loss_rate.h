@@ -13,7 +13,8 @@
 
 namespace berth {
 
-// Whether the rate exists: the loss form with a drawn workload.
+// Whether the rate exists: a drawn workload in the loss form or in the static form, where time means nothing and what counts is the
+// loss an arrival.
 bool HasLossRate(const Workload& workload, Form form);
 
 // Not thread-safe. Belongs to one environment and its clones, from Reset to the end of an episode.
@@ -21,17 +22,25 @@ class LossRate {
  public:
   // Requires HasLossRate and a running episode.
   explicit LossRate(const Env& env);
-  // Share of the cluster's load resource, a unit of time: 0.02 = 2 % of capacity is being turned away. Without failures,
+  // Loss form. Share of the cluster's load resource, a unit of time: 0.02 = 2 % of capacity is being turned away. Without failures,
   // offered demand is EnvOptions::load on the same scale. Cost: O(pod classes) and O(state classes) for each that fits nowhere.
   double Of(const ClusterState& view);
+  // Static form. Share of the load resource that is turned away, in expectation, before an arrival fits: refused arrivals change
+  // nothing, so their number is geometric. Summed over epochs it has the mean of what is really refused. Cost as Of.
+  double UntilNextEpoch(const ClusterState& view);
 
  private:
   struct PodKind {
     ResolvedRequest request;
-    double loss = 0;
+    double loss = 0;    // loss form: an hour; static form: an arrival
+    double share = 0;   // of the arrivals
     ClassId last_fit;   // where to look first
   };
+  struct Refused {
+    double loss = 0, share = 0;
+  };
   static bool Fits(const ClusterState& view, const PodKind& kind, ClassId id);
+  Refused Sum(const ClusterState& view);
 
   std::vector<PodKind> kinds_;
 };

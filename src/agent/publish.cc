@@ -143,8 +143,13 @@ absl::StatusOr<Published> Publish(const Workload& workload, const TrainingPlan& 
 
   Json gate = Json::array();
   for (const GateResult& g : outcome.gate) {
+    Json by_mix = Json::array();
+    for (size_t m = 0; m < g.by_mix.size(); ++m) {
+      const Interval& d = g.by_mix[m];
+      by_mix.push_back({{"mix", outcome.mixes[m]}, {"cost_difference_share", d.mean}, {"ci95_low", d.low}, {"ci95_high", d.high}});
+    }
     gate.push_back({{"challenger", g.challenger}, {"champion", g.champion}, {"relative_cost_difference", g.difference.mean},
-                    {"ci95_low", g.difference.low}, {"ci95_high", g.difference.high}, {"is_better", g.is_better()}});
+                    {"ci95_low", g.difference.low}, {"ci95_high", g.difference.high}, {"is_better", g.is_better()}, {"by_mix", by_mix}});
   }
   published.metrics = {{"shipped", outcome.shipped}, {"metric", scores.metric}, {"test_seeds", plan.test_seeds}, {"nodes", workload.node_count()},
                        {"results", results}, {"paired", paired}, {"gate", gate}};

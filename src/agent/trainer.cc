@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 
@@ -22,8 +23,10 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kTrainingSeeds = 20'001, kSeedsApart = 1'000'000, kValidationSeeds = 7'001, kGateSeeds = 7'101;
-constexpr uint64_t kEvolutionStream = 321, kRolloutStream = 322, kShuffleStream = 323;
+constexpr uint64_t kEvolutionStream = 321, kRolloutStream = 322, kShuffleStream = 323, kNetworkStream = 324;
 constexpr double kFirstTau = 0.05;        // before calibration
+// A coordinate of the network's evolution moves a last weight by this share of their root mean square, which is at least the other.
+constexpr double kLastLayerScale = 0.3, kLeastLastWeight = 0.03;
 
 double Mean(const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(std::max<size_t>(1, v.size())); }
 
@@ -35,10 +38,15 @@ struct State {
   double best_evolution = 0;                   // its relative cost; 0 = not validated yet
   double teacher_cost = 0;
   double tau = 0, reward_scale = 0;            // 0 = not calibrated yet
-  double best_ppo = 0;
+  double best_network = 0;                     // relative cost of the best network so far; 0 = none was validated
+  std::string network_by;                      // the stage that made it: imitation or ppo
+  EvolutionState network_evolution;            // around that network, once the stages before are over
+  std::vector<double> best_last_layer;         // its coordinates
+  double best_network_evolution = 0;
   double explained_variance = 0;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(State, update, evolution, best_coordinates, best_evolution, teacher_cost, tau, reward_scale, best_ppo, explained_variance)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(State, update, evolution, best_coordinates, best_evolution, teacher_cost, tau, reward_scale, best_network, network_by,
+                                   network_evolution, best_last_layer, best_network_evolution, explained_variance)
 
 class TrainerImpl : public Trainer {
  public:
@@ -47,9 +55,11 @@ class TrainerImpl : public Trainer {
 
   absl::Status Init() {
     BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
-    if (!teacher_.experts.empty()) {
-      if (workloads_.size() > 1) return InvalidField("teacher", plan_.teacher, "a model of one weight vector where there are several mixes");
-      teacher_ = BlendExperts(teacher_, MixShapeOf(workloads_.front()));
+    if (teacher_.depends_on_mix() && workloads_.size() == 1) teacher_ = ForMix(teacher_, MixShapeOf(workloads_.front()));
+    if (plan_.has_network() && teacher_.hidden > 0) return InvalidField("teacher", plan_.teacher, "a linear potential where a network is trained on top; a network can be imitated");
+    if (!plan_.imitate.empty()) {
+      BERTH_ASSIGN_OR_RETURN(imitated_.emplace(), TeacherWeights(plan_.imitate));
+      if (!imitated_->classes.empty()) return InvalidField("imitate", plan_.imitate, "a model without class terms");
     }
     for (float& weight : teacher_.linear) weight *= static_cast<float>(plan_.teacher_scale);
     ArenaOptions arena;
@@ -57,7 +67,7 @@ class TrainerImpl : public Trainer {
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
     arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
     arena.jobs = options_.jobs;
-    arena.class_weights = plan_.class_generations > 0 && plan_.critic_updates + plan_.ppo_updates > 0;
+    arena.class_weights = plan_.class_generations > 0 && plan_.has_network();
     arena.mix_weights = plan_.mix_weights;
     arena.prices = PricesOf(plan_);
     if (plan_.protocol == "azure") {
@@ -67,6 +77,12 @@ class TrainerImpl : public Trainer {
       arena.trace = std::move(trace);
     }
     BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workloads_, arena));
+    if (plan_.rollout_nodes > 0 && plan_.has_network()) {
+      for (const Workload& w : workloads_) {
+        BERTH_ASSIGN_OR_RETURN(scaled_.emplace_back(), ScaleNodes(w, plan_.rollout_nodes));
+      }
+      BERTH_ASSIGN_OR_RETURN(scaled_arena_, Arena::Create(scaled_, arena));
+    }
     space_.emplace(teacher_, plan_.features, TypicalPods(arena_->tables().mix()), arena_->class_models());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
     if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
@@ -89,10 +105,14 @@ class TrainerImpl : public Trainer {
         BERTH_ASSIGN_OR_RETURN(note, Evolve());
       } else {
         BERTH_RETURN_IF_ERROR(EnsureLearner());
-        if (state_.update < plan_.generations + plan_.critic_updates) {
+        if (state_.update < first_critic()) {
+          BERTH_ASSIGN_OR_RETURN(note, Imitate());
+        } else if (state_.update < first_ppo()) {
           BERTH_ASSIGN_OR_RETURN(note, FitCritic());
-        } else {
+        } else if (state_.update < first_ppo() + plan_.ppo_updates) {
           BERTH_ASSIGN_OR_RETURN(note, ImprovePolicy());
+        } else {
+          BERTH_ASSIGN_OR_RETURN(note, EvolveNetwork());
         }
       }
       ++state_.update;
@@ -108,11 +128,20 @@ class TrainerImpl : public Trainer {
     outcome.updates = state_.update;
     outcome.shipped = "teacher";
     outcome.weights = teacher_;
+    // Lists of one trace share the workload's name, so the files' names tell mixes apart.
+    if (plan_.protocol == "azure") {
+      for (int copies : plan_.heavy_copies) outcome.mixes.push_back(fmt::format("heavy x{}", copies));
+    } else {
+      outcome.mixes.push_back(std::filesystem::path(plan_.workload).stem().string());
+    }
+    for (const std::string& mix : plan_.mixes) outcome.mixes.push_back(std::filesystem::path(mix).stem().string());
     const auto challenge = [&](const std::string& name, const NetworkWeights& weights) -> absl::Status {
       const std::vector<NetworkWeights> both{weights, outcome.weights};
       BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts(both, GateCases()));
-      GateResult result{name, outcome.shipped, PairedInterval(BySeed(costs[0]), BySeed(costs[1]))};
-      Report(result);
+      // A network must earn its place everywhere; a linear form for several mixes is a compromise between them.
+      GateResult result = Gate(costs[0], costs[1], weights.hidden > 0 ? plan_.most_harm : 0);
+      result.challenger = name, result.champion = outcome.shipped;
+      Report(result, outcome.mixes);
       if (result.is_better()) {
         outcome.shipped = name;
         outcome.weights = weights;
@@ -121,7 +150,8 @@ class TrainerImpl : public Trainer {
       return absl::OkStatus();
     };
     if (state_.best_evolution > 0) BERTH_RETURN_IF_ERROR(challenge("evolution", Linear(state_.best_coordinates)));
-    if (state_.best_ppo > 0) BERTH_RETURN_IF_ERROR(challenge("ppo", best_ppo_));
+    if (state_.best_network > 0 && !state_.network_by.empty()) BERTH_RETURN_IF_ERROR(challenge(state_.network_by, best_network_));
+    if (state_.best_network_evolution > 0) BERTH_RETURN_IF_ERROR(challenge("network-evolution", WithLastLayer(state_.best_last_layer)));
     if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(ChallengeRule(&outcome));
     return outcome;
   }
@@ -129,21 +159,23 @@ class TrainerImpl : public Trainer {
  private:
   std::vector<ArenaCase> GateCases() const { return CrossCases(kGateSeeds, plan_.gate_seeds, plan_.loads, arena_->mixes()); }
 
-  // Costs of CrossCases: one number a seed, the mean over loads and mixes.
-  std::vector<double> BySeed(const std::vector<double>& costs) const {
-    std::vector<double> means;
-    const size_t loads = plan_.loads.size() * static_cast<size_t>(arena_->mixes());
-    for (size_t i = 0; i < costs.size(); i += loads) {
-      means.push_back(Mean({costs.begin() + static_cast<std::ptrdiff_t>(i), costs.begin() + static_cast<std::ptrdiff_t>(i + loads)}));
-    }
-    return means;
+  GateResult Gate(std::span<const double> challenger, std::span<const double> champion, double most_harm) const {
+    return Compare(challenger, champion, static_cast<size_t>(plan_.gate_seeds), plan_.loads.size(), static_cast<size_t>(arena_->mixes()), most_harm);
   }
 
-  void Report(const GateResult& r) const {
-    log_->Write("gate", state_.update, {{"challenger", r.challenger}, {"champion", r.champion}, {"difference", r.difference.mean},
+  void Report(const GateResult& r, const std::vector<std::string>& mixes) const {
+    Json by_mix = Json::array();
+    std::string text;
+    for (size_t m = 0; m < r.by_mix.size(); ++m) {
+      const Interval& d = r.by_mix[m];
+      by_mix.push_back({{"difference", d.mean}, {"ci95_low", d.low}, {"ci95_high", d.high}});
+      text += fmt::format("{} {} {:+.2f} % [{:+.2f}, {:+.2f}]", m == 0 ? "; by mix:" : ",", mixes[m], 100 * d.mean, 100 * d.low, 100 * d.high);
+    }
+    log_->Write("gate", state_.update, {{"challenger", r.challenger}, {"champion", r.champion}, {"difference", r.difference.mean}, {"by_mix", by_mix},
                                         {"ci95_low", r.difference.low}, {"ci95_high", r.difference.high}, {"is_better", r.is_better()}});
-    LogInfo("gate: {} against {}: relative cost {:+.4f} [{:+.4f}, {:+.4f}] over {} held-out seeds: {}", r.challenger, r.champion, r.difference.mean,
-            r.difference.low, r.difference.high, plan_.gate_seeds, r.is_better() ? "better" : "not shown to be better");
+    LogInfo("gate: {} against {}: relative cost {:+.4f} [{:+.4f}, {:+.4f}] over {} held-out seeds: {}{}", r.challenger, r.champion, r.difference.mean,
+            r.difference.low, r.difference.high, plan_.gate_seeds,
+            r.is_better() ? "better" : r.worst_mix_fails() ? "not shown to be harmless on every mix" : "not shown to be better", text);
   }
 
   // What was trained against the rule that validation likes best: unless it is shown to be better, the rule is what to serve.
@@ -155,8 +187,9 @@ class TrainerImpl : public Trainer {
     const auto cases = GateCases();
     BERTH_ASSIGN_OR_RETURN(const auto rule, arena_->RelativeCostsOfRules(names.subspan(best, 1), cases));
     BERTH_ASSIGN_OR_RETURN(const auto trained, arena_->RelativeCosts({&outcome->weights, 1}, cases));
-    GateResult result{outcome->shipped, "rule " + names[best], PairedInterval(BySeed(trained[0]), BySeed(rule[0]))};
-    Report(result);
+    GateResult result = Gate(trained[0], rule[0], 0);
+    result.challenger = outcome->shipped, result.champion = "rule " + names[best];
+    Report(result, outcome->mixes);
     if (!result.is_better()) outcome->shipped = result.champion;
     outcome->gate.push_back(std::move(result));
     return absl::OkStatus();
@@ -184,28 +217,8 @@ class TrainerImpl : public Trainer {
 
   absl::StatusOr<std::string> Evolve() {
     if (plan_.class_generations > 0 && state_.update == plan_.generations - plan_.class_generations) WidenEvolution();
-    SeparableCmaEs evolution(state_.evolution, plan_.population);
-    const auto generation = static_cast<uint64_t>(state_.update);
-    Rng rng = Rng::Stream(SplitMix64(plan_.seed) + generation, kEvolutionStream);
-    const auto candidates = evolution.Ask(rng);
-    std::vector<NetworkWeights> weights;
-    for (const auto& c : candidates) weights.push_back(Linear(c));
-    const uint64_t first = kTrainingSeeds + (plan_.seed - 1) * kSeedsApart + generation * static_cast<uint64_t>(plan_.seeds_per_generation);
-    std::vector<ArenaCase> cases;   // every seed at one load: more arrivals are worth more than more loads of the same
-    for (int i = 0; i < plan_.seeds_per_generation; ++i) {
-      for (int mix = 0; mix < arena_->mixes(); ++mix) {
-        // Of a trace a generation may have one seed: there the loads take turns over mixes and generations.
-        const uint64_t turn = static_cast<uint64_t>(i) + (plan_.protocol == "azure" ? generation + static_cast<uint64_t>(mix) : 0);
-        cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[turn % plan_.loads.size()], mix});
-      }
-    }
-    BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, cases));
-    std::vector<double> costs;
-    for (const auto& row : runs) costs.push_back(Mean(row));
-    evolution.Tell(candidates, costs);
-    state_.evolution = evolution.state();
-    state_.evolution.sigma = std::max(state_.evolution.sigma, plan_.least_sigma);
-    Json fields{{"mean_relative_cost", Mean(costs)}, {"best_relative_cost", *std::min_element(costs.begin(), costs.end())}, {"sigma", state_.evolution.sigma}};
+    Json fields;
+    BERTH_RETURN_IF_ERROR(Generation(&state_.evolution, kEvolutionStream, [&](const auto& x) { return Linear(x); }, &fields));
     const int64_t done = state_.update + 1;
     if (done % plan_.validate_every == 0 || done == plan_.generations) {
       BERTH_ASSIGN_OR_RETURN(const double cost, Validate(Linear(state_.evolution.mean)));
@@ -219,6 +232,68 @@ class TrainerImpl : public Trainer {
     return fmt::format("evolution, relative cost {:.3f} (teacher {:.3f})", state_.best_evolution > 0 ? state_.best_evolution : state_.teacher_cost, state_.teacher_cost);
   }
 
+  // One generation of the search at `*state`, on fresh arrivals that the whole population meets.
+  absl::Status Generation(EvolutionState* state, uint64_t stream, const std::function<NetworkWeights(const std::vector<double>&)>& at, Json* fields) {
+    SeparableCmaEs evolution(*state, plan_.population);
+    const auto update = static_cast<uint64_t>(state_.update);
+    Rng rng = Rng::Stream(SplitMix64(plan_.seed) + update, stream);
+    const auto candidates = evolution.Ask(rng);
+    std::vector<NetworkWeights> weights;
+    for (const auto& c : candidates) weights.push_back(at(c));
+    const uint64_t first = kTrainingSeeds + (plan_.seed - 1) * kSeedsApart + update * static_cast<uint64_t>(plan_.seeds_per_generation);
+    std::vector<ArenaCase> cases;   // every seed at one load: more arrivals are worth more than more loads of the same
+    for (int i = 0; i < plan_.seeds_per_generation; ++i) {
+      for (int mix = 0; mix < arena_->mixes(); ++mix) {
+        // Of a trace a generation may have one seed: there the loads take turns over mixes and generations.
+        const uint64_t turn = static_cast<uint64_t>(i) + (plan_.protocol == "azure" ? update + static_cast<uint64_t>(mix) : 0);
+        cases.push_back({first + static_cast<uint64_t>(i), plan_.loads[turn % plan_.loads.size()], mix});
+      }
+    }
+    BERTH_ASSIGN_OR_RETURN(const auto runs, arena_->RelativeCosts(weights, cases));
+    std::vector<double> costs;
+    for (const auto& row : runs) costs.push_back(Mean(row));
+    evolution.Tell(candidates, costs);
+    *state = evolution.state();
+    state->sigma = std::max(state->sigma, plan_.least_sigma);
+    *fields = {{"mean_relative_cost", Mean(costs)}, {"best_relative_cost", *std::min_element(costs.begin(), costs.end())}, {"sigma", state->sigma}};
+    return absl::OkStatus();
+  }
+
+  // The best network so far with its last layer moved.
+  NetworkWeights WithLastLayer(const std::vector<double>& x) const {
+    NetworkWeights weights = best_network_;
+    double squares = 0;
+    for (float w : weights.w3) squares += static_cast<double>(w) * static_cast<double>(w);
+    const double scale = kLastLayerScale * std::max(kLeastLastWeight, std::sqrt(squares / static_cast<double>(weights.w3.size())));
+    for (size_t i = 0; i < x.size(); ++i) weights.w3[i] += static_cast<float>(scale * x[i]);
+    return weights;
+  }
+
+  absl::StatusOr<std::string> EvolveNetwork() {
+    if (best_network_.hidden == 0) {   // nothing was trained before: from the zero network
+      best_network_ = Current();
+      BERTH_ASSIGN_OR_RETURN(state_.best_network, Validate(best_network_));
+    }
+    if (state_.network_evolution.mean.empty()) {
+      const std::vector<double> zero(best_network_.w3.size(), 0);
+      state_.network_evolution = SeparableCmaEs(zero, plan_.sigma, plan_.population).state();
+      state_.best_last_layer = zero;
+    }
+    Json fields;
+    BERTH_RETURN_IF_ERROR(Generation(&state_.network_evolution, kNetworkStream, [&](const auto& x) { return WithLastLayer(x); }, &fields));
+    const int64_t done = state_.update + 1 - first_ppo() - plan_.ppo_updates;
+    if (done % plan_.validate_every == 0 || done == plan_.network_generations) {
+      BERTH_ASSIGN_OR_RETURN(const double cost, Validate(WithLastLayer(state_.network_evolution.mean)));
+      fields["validation_relative_cost"] = cost;
+      if (state_.best_network_evolution == 0 || cost < state_.best_network_evolution) {
+        state_.best_network_evolution = cost;
+        state_.best_last_layer = state_.network_evolution.mean;
+      }
+    }
+    log_->Write("network-evolution", state_.update + 1, fields);
+    return fmt::format("network evolution, relative cost {:.3f} (before {:.3f})", state_.best_network_evolution > 0 ? state_.best_network_evolution : state_.best_network, state_.best_network);
+  }
+
   RolloutOptions Rollouts() const {
     RolloutOptions o;
     o.loads = plan_.loads;
@@ -227,8 +302,13 @@ class TrainerImpl : public Trainer {
     o.decisions = plan_.decisions;
     o.candidates = plan_.candidates;
     o.tau = state_.tau;
+    if (arena_->mixes() > 1) o.first_group = state_.update * plan_.groups;
     return o;
   }
+  Arena& RolloutArena() { return scaled_arena_ != nullptr ? *scaled_arena_ : *arena_; }
+  const NetworkWeights* Imitated() const { return imitated_ ? &*imitated_ : nullptr; }
+  int64_t first_critic() const { return plan_.generations + plan_.imitation_updates; }
+  int64_t first_ppo() const { return first_critic() + plan_.critic_updates; }
   uint64_t RolloutSeed() const { return SplitMix64(SplitMix64(plan_.seed) + static_cast<uint64_t>(state_.update) + kRolloutStream * kSeedsApart); }
 
   // Fixes temperature and reward scale at the first update that needs them, then makes the learner.
@@ -237,7 +317,7 @@ class TrainerImpl : public Trainer {
     linear_ = Linear(state_.best_coordinates);
     if (state_.tau == 0) {
       state_.tau = kFirstTau;
-      BERTH_ASSIGN_OR_RETURN(const auto rollouts, Collect(*arena_, linear_, Rollouts(), SplitMix64(RolloutSeed())));
+      BERTH_ASSIGN_OR_RETURN(const auto rollouts, Collect(RolloutArena(), linear_, Rollouts(), SplitMix64(RolloutSeed())));
       std::vector<std::vector<float>> zeros;
       for (const Rollout& r : rollouts) zeros.emplace_back(r.epochs.size() + 1, 0.0f);
       const auto returns = Estimate(rollouts, zeros, 1, 1, {plan_.horizon_s, 1e15}).target;
@@ -253,6 +333,7 @@ class TrainerImpl : public Trainer {
     }
     LearnerOptions o;
     o.hidden = plan_.hidden;
+    o.sees_mix = sees_mix();
     o.tau = state_.tau;
     BERTH_ASSIGN_OR_RETURN(learner_, Learner::Create(o, plan_.seed));
     if (!restored_.empty()) {
@@ -272,16 +353,24 @@ class TrainerImpl : public Trainer {
   };
 
   // The network as it is, on the evolved linear part.
-  NetworkWeights Current() const {
-    NetworkWeights weights = learner_->Export(linear_.linear);
-    weights.classes = linear_.classes;
-    weights.class_models = linear_.class_models;
-    return weights;
+  NetworkWeights Current() const { return learner_->Export(linear_); }
+  bool sees_mix() const { return workloads_.size() > 1; }
+
+  // Validates the network as it is and keeps it if it is the best so far.
+  absl::Status Consider(const char* by, Json* fields) {
+    NetworkWeights now = Current();
+    BERTH_ASSIGN_OR_RETURN(const double cost, Validate(now));
+    (*fields)["validation_relative_cost"] = cost;
+    if (state_.best_network != 0 && cost >= state_.best_network) return absl::OkStatus();
+    state_.best_network = cost;
+    state_.network_by = by;
+    best_network_ = std::move(now);
+    return absl::OkStatus();
   }
 
   absl::StatusOr<Round> Play() {
     Round round;
-    BERTH_ASSIGN_OR_RETURN(round.rollouts, Collect(*arena_, Current(), Rollouts(), RolloutSeed()));
+    BERTH_ASSIGN_OR_RETURN(round.rollouts, Collect(RolloutArena(), Current(), Rollouts(), RolloutSeed(), Imitated()));
     std::vector<std::vector<float>> values;
     for (const Rollout& r : round.rollouts) {
       std::vector<Context> contexts;
@@ -321,6 +410,34 @@ class TrainerImpl : public Trainer {
     return absl::OkStatus();
   }
 
+  // The network learns what the imitated teacher chooses, on clusters that the teacher and the network itself fill in turns: the states
+  // of the teacher alone would not tell it what to do after a mistake of its own (DAgger, Ross et al., 2011).
+  absl::StatusOr<std::string> Imitate() {
+    RolloutOptions options = Rollouts();
+    const int64_t round = state_.update - plan_.generations;
+    options.teacher_acts = round % 2 == 0;
+    BERTH_ASSIGN_OR_RETURN(const auto rollouts, Collect(RolloutArena(), Current(), options, RolloutSeed(), Imitated()));
+    std::vector<std::vector<double>> none;
+    for (const Rollout& r : rollouts) none.emplace_back(r.epochs.size(), 0.0);
+    const PolicyBatch batch = MakeBatch(rollouts, none, 1);
+    ActorOptions o;
+    o.lr = plan_.imitation_lr * (1 - static_cast<double>(round) / plan_.imitation_updates);
+    o.surrogate = o.entropy = 0;
+    o.kl_teacher = 1;
+    std::vector<double> kl;
+    BERTH_RETURN_IF_ERROR(Minibatches(batch.decisions(), plan_.epochs, 3, [&](std::span<const uint32_t> decisions) -> absl::StatusOr<bool> {
+      BERTH_ASSIGN_OR_RETURN(const ActorStats stats, learner_->StepActor(batch, decisions, o));
+      kl.push_back(stats.kl_teacher);
+      return true;
+    }));
+    const double last = kl.empty() ? 0 : kl.back();
+    Json fields{{"first_kl", kl.empty() ? 0 : kl.front()}, {"kl", last}, {"lr", o.lr}, {"decisions", batch.decisions()}};
+    const int64_t done = round + 1;
+    if (done % plan_.validate_every == 0 || done == plan_.imitation_updates) BERTH_RETURN_IF_ERROR(Consider("imitation", &fields));
+    log_->Write("imitation", state_.update + 1, fields);
+    return fmt::format("imitation, kl to the teacher {:.4f}", last);
+  }
+
   absl::StatusOr<double> StepsOfCritic(const Round& round) {
     double last = 0;
     CriticOptions o;
@@ -341,12 +458,18 @@ class TrainerImpl : public Trainer {
 
   absl::StatusOr<std::string> ImprovePolicy() {
     BERTH_ASSIGN_OR_RETURN(const Round round, Play());
-    double squares = 0, n = 0;
-    for (const auto& row : round.advantages.advantage) {
-      for (double a : row) squares += a * a, n += 1;
+    // Mixes differ in what they lose; each counts alike.
+    std::vector<double> squares(static_cast<size_t>(arena_->mixes()), 0), count(squares.size(), 0);
+    auto advantage = round.advantages.advantage;
+    const auto mix_of = [&](size_t r) { return static_cast<size_t>(round.rollouts[r].mix); };
+    for (size_t r = 0; r < advantage.size(); ++r) {
+      for (double a : advantage[r]) squares[mix_of(r)] += a * a, count[mix_of(r)] += 1;
     }
-    const PolicyBatch batch = MakeBatch(round.rollouts, round.advantages.advantage, std::max(1e-8, std::sqrt(squares / n)));
-    const int64_t ppo = state_.update - plan_.generations - plan_.critic_updates;
+    for (size_t r = 0; r < advantage.size(); ++r) {
+      for (double& a : advantage[r]) a /= std::max(1e-8, std::sqrt(squares[mix_of(r)] / count[mix_of(r)]));
+    }
+    const PolicyBatch batch = MakeBatch(round.rollouts, advantage, 1);
+    const int64_t ppo = state_.update - first_ppo();
     const double left = 1 - static_cast<double>(ppo) / plan_.ppo_updates;
     ActorOptions o;
     o.lr = plan_.lr * left;
@@ -367,17 +490,9 @@ class TrainerImpl : public Trainer {
                 {"clip_fraction", last.clip_fraction}, {"grad_norm", last.grad_norm}, {"lr", o.lr}, {"minibatches", steps}, {"decisions", batch.decisions()},
                 {"critic_loss", critic_loss}, {"explained_variance", round.explained_variance}, {"reward", round.reward}};
     const int64_t done = ppo + 1;
-    if (done % plan_.validate_every == 0 || done == plan_.ppo_updates) {
-      const NetworkWeights now = Current();
-      BERTH_ASSIGN_OR_RETURN(const double cost, Validate(now));
-      fields["validation_relative_cost"] = cost;
-      if (state_.best_ppo == 0 || cost < state_.best_ppo) {
-        state_.best_ppo = cost;
-        best_ppo_ = now;
-      }
-    }
+    if (done % plan_.validate_every == 0 || done == plan_.ppo_updates) BERTH_RETURN_IF_ERROR(Consider("ppo", &fields));
     log_->Write("ppo", state_.update + 1, fields);
-    return fmt::format("ppo, relative cost {:.3f} (evolution {:.3f}), kl {:.4f}", state_.best_ppo, state_.best_evolution, last.approx_kl);
+    return fmt::format("ppo, relative cost {:.3f} (evolution {:.3f}), kl {:.4f}", state_.best_network, state_.best_evolution, last.approx_kl);
   }
 
   absl::Status Save() {
@@ -385,13 +500,14 @@ class TrainerImpl : public Trainer {
     checkpoint.fingerprint = fingerprint_;
     checkpoint.state = {{"plan", PlanToJson(plan_)}, {"trainer", state_}};
     if (learner_ != nullptr) checkpoint.tensors = learner_->State();
-    if (state_.best_ppo > 0) {
-      const int64_t h = best_ppo_.hidden;
-      checkpoint.tensors["best.w1"] = {{h, kFeatureCount}, best_ppo_.w1};
-      checkpoint.tensors["best.b1"] = {{h}, best_ppo_.b1};
-      checkpoint.tensors["best.w2"] = {{h, h}, best_ppo_.w2};
-      checkpoint.tensors["best.b2"] = {{h}, best_ppo_.b2};
-      checkpoint.tensors["best.w3"] = {{h}, best_ppo_.w3};
+    if (state_.best_network > 0) {
+      const NetworkWeights& best = best_network_;
+      const int64_t h = best.hidden;
+      checkpoint.tensors["best.w1"] = {{h, static_cast<int64_t>(best.mlp_inputs())}, best.w1};
+      checkpoint.tensors["best.b1"] = {{h}, best.b1};
+      checkpoint.tensors["best.w2"] = {{h, h}, best.w2};
+      checkpoint.tensors["best.b2"] = {{h}, best.b2};
+      checkpoint.tensors["best.w3"] = {{h}, best.w3};
     }
     return WriteCheckpoint(options_.run_dir, checkpoint);
   }
@@ -414,21 +530,28 @@ class TrainerImpl : public Trainer {
         !is_sized(state_.evolution.variance) || !is_sized(state_.evolution.path_sigma) || !is_sized(state_.evolution.path_c)) {
       return InvalidField("checkpoint state", fmt::format("update {}", state_.update), fmt::format("0 to {} updates and {} or {} weights", plan_.total_updates(), space_->shared(), wide));
     }
+    const EvolutionState& last_layer = state_.network_evolution;
+    const size_t h = last_layer.mean.empty() ? 0 : static_cast<size_t>(plan_.hidden);
+    const std::vector<double>& best = state_.best_last_layer;
+    for (const std::vector<double>* v : {&last_layer.mean, &last_layer.variance, &last_layer.path_sigma, &last_layer.path_c, &best}) {
+      if (v->size() != h) return InvalidField("checkpoint state", fmt::format("{} weights of the last layer", v->size()), fmt::format("{} weights", h));
+    }
     if (checkpoint.fingerprint != fingerprint_) {
       LogWarning("the checkpoint was written with other arithmetic ({}; here {}): training goes on, but not bit-identical here", checkpoint.fingerprint, fingerprint_);
     }
-    if (state_.best_ppo > 0) {
-      best_ppo_ = Linear(state_.best_coordinates);
-      best_ppo_.hidden = plan_.hidden;
+    if (state_.best_network > 0) {
+      best_network_ = Linear(state_.best_coordinates);
+      best_network_.hidden = plan_.hidden;
+      best_network_.mlp_sees_mix = sees_mix();
       const auto take = [&](const char* name) {
         const auto it = checkpoint.tensors.find(name);
         std::vector<float> values = it == checkpoint.tensors.end() ? std::vector<float>() : it->second.values;
         checkpoint.tensors.erase(name);
         return values;
       };
-      best_ppo_.w1 = take("best.w1"), best_ppo_.b1 = take("best.b1"), best_ppo_.w2 = take("best.w2");
-      best_ppo_.b2 = take("best.b2"), best_ppo_.w3 = take("best.w3");
-      const absl::Status status = ValidateWeights(best_ppo_);
+      best_network_.w1 = take("best.w1"), best_network_.b1 = take("best.b1"), best_network_.w2 = take("best.w2");
+      best_network_.b2 = take("best.b2"), best_network_.w3 = take("best.w3");
+      const absl::Status status = ValidateWeights(best_network_);
       if (!status.ok()) return WithContext(status, "checkpoint best");
     }
     restored_ = std::move(checkpoint.tensors);
@@ -447,6 +570,9 @@ class TrainerImpl : public Trainer {
   const TrainingPlan plan_;
   const TrainerOptions options_;
   NetworkWeights teacher_;
+  std::optional<NetworkWeights> imitated_;
+  std::vector<Workload> scaled_;               // what rollouts play on, where they are smaller
+  std::unique_ptr<Arena> scaled_arena_;
   std::optional<WeightSpace> space_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<TrainingLog> log_;
@@ -455,7 +581,7 @@ class TrainerImpl : public Trainer {
   std::string fingerprint_;
   State state_;
   NetworkWeights linear_;        // what PPO's residual stands on
-  NetworkWeights best_ppo_;
+  NetworkWeights best_network_;
   TensorMap restored_;
 };
 

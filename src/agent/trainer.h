@@ -1,5 +1,5 @@
-// A training run: evolution of the linear weights, then a critic, then PPO on the network's residual; a checkpoint between
-// updates; at the end the keep-best gate decides what is shipped.
+// A training run: evolution of the linear weights, then the network on top: imitation, a critic, PPO, evolution of its last layer; a
+// checkpoint between updates; at the end the keep-best gate decides what is shipped.
 //
 // Seeds: training arrivals from 20,001 (and a million further for each next seed), validation from 7,001, the gate from
 // 7,101, the final test from 101. They never meet.
@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "agent/arena.h"
 #include "agent/evolution.h"
+#include "agent/gate.h"
 #include "agent/learner.h"
 #include "agent/rollout.h"
 #include "agent/training_log.h"
@@ -30,17 +31,12 @@ struct TrainerOptions {
   bool is_quiet = false;
 };
 
-// A step of the gate: `difference` = relative cost of the challenger minus that of the champion, paired by seed.
-struct GateResult {
-  std::string challenger, champion;
-  Interval difference;
-  bool is_better() const { return difference.high < 0; }
-};
-
 struct Outcome {
-  std::string shipped;              // "teacher", "evolution" or "ppo"; "rule <name>" where the best of RulesToBeat was not beaten
+  // "teacher", "evolution", "imitation", "ppo" or "network-evolution"; "rule <name>" where the best of RulesToBeat was not beaten.
+  std::string shipped;
   NetworkWeights weights;
   std::vector<GateResult> gate;
+  std::vector<std::string> mixes;   // names, as GateResult::by_mix counts them
   int64_t updates = 0;
   bool is_rule() const { return shipped.starts_with("rule "); }
 };

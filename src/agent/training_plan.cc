@@ -22,9 +22,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload
                                                 mixes, mix_weights, price_beta, price_period, price_horizon, price_smoothing, typed_safety,
                                                 multi_safety, seed, form, node_count, teacher, teacher_scale, features, loads, warmup_hours,
                                                 window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
-                                                critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
+                                                imitate, imitation_updates, imitation_lr, critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
-                                                horizon_s, credit_s, best_probability, validate_every, validation_seeds,
+                                                horizon_s, credit_s, best_probability, rollout_nodes, network_generations, most_harm, validate_every, validation_seeds,
                                                 gate_seeds, test_seeds)
 
 absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol) {
@@ -80,6 +80,7 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.generations = 30;
     plan.least_sigma = 0.1;
     plan.horizon_s = 1e12;   // no discount: what is rejected late counts as much
+    plan.credit_s = 1e12;    // nothing is lost before the end, and no time passes that would tell one decision from another
     plan.critic_updates = 4;
     plan.ppo_updates = 10;
   }
@@ -109,9 +110,7 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
     if (p.form != "loss") return InvalidField("form", p.form, "loss for the azure protocol");
     if (p.node_count != 0) return InvalidField("node_count", fmt::format("{}", p.node_count), "0 for the azure protocol: a replica has the hosts that it needs");
     if (!p.mixes.empty() || !p.mix_weights.empty()) return InvalidField("mixes, mix_weights", "given", "none for the azure protocol, which has heavy_copies");
-    if (p.ppo_updates > 0 || p.critic_updates > 0) {
-      return InvalidField("ppo_updates, critic_updates", fmt::format("{}, {}", p.ppo_updates, p.critic_updates), "0 for the azure protocol: PPO plays on drawn arrivals");
-    }
+    if (p.has_network()) return InvalidField("imitation_updates, critic_updates, ppo_updates, network_generations", "above 0", "0 for the azure protocol: rollouts play on drawn arrivals");
     if (p.heavy_copies.empty() || p.heavy_copies.size() > 16) return InvalidField("heavy_copies", fmt::format("{} numbers", p.heavy_copies.size()), "1 to 16 numbers");
     for (int copies : p.heavy_copies) {
       if (copies < 1 || copies > 100) return InvalidField("heavy_copies", fmt::format("{}", copies), "a number from 1 to 100");
@@ -149,6 +148,8 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
            {"sigma", p.sigma, 1e-6, 100},
            {"least_sigma", p.least_sigma, 0, 100},
            {"hidden", p.hidden, 1, 256},
+           {"imitation_updates", p.imitation_updates, 0, 1e5},
+           {"imitation_lr", p.imitation_lr, 0, 1},
            {"critic_updates", p.critic_updates, 0, 1e5},
            {"ppo_updates", p.ppo_updates, 0, 1e6},
            {"groups", p.groups, 1, 1000},
@@ -167,6 +168,9 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
            {"horizon_s", p.horizon_s, 1, 1e15},
            {"credit_s", p.credit_s, 1, 1e15},
            {"best_probability", p.best_probability, 0.1, 0.999},
+           {"rollout_nodes", static_cast<double>(p.rollout_nodes), 0, 1e6},
+           {"network_generations", p.network_generations, 0, 1e5},
+           {"most_harm", p.most_harm, 1e-6, 1},
            {"validate_every", p.validate_every, 1, 1e6},
            {"validation_seeds", p.validation_seeds, 1, 1000},
            {"gate_seeds", p.gate_seeds, 2, 1000},
@@ -178,8 +182,15 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
     return InvalidField("mix_weights", fmt::format("{} numbers", p.mix_weights.size()), fmt::format("none, or {}: one for the workload and one for each of the mixes", p.mixes.size() + 1));
   }
   for (double weight : p.mix_weights) BERTH_RETURN_IF_ERROR(check("mix_weights", weight, 0, 1e6));
-  if ((p.price_beta > 0 || !p.mixes.empty()) && (p.ppo_updates > 0 || p.critic_updates > 0)) {
-    return InvalidField("ppo_updates, critic_updates", fmt::format("{}, {}", p.ppo_updates, p.critic_updates), "0 with prices or several mixes: PPO plays on one workload, without prices");
+  if (p.price_beta > 0 && p.form != "static" && p.has_network()) return InvalidField("price_beta", fmt::format("{}", p.price_beta), "0 where a network is trained and pods depart");
+  if (!p.imitate.empty()) {
+    if (const absl::Status status = TeacherWeights(p.imitate).status(); !status.ok()) return WithContext(status, "imitate");
+  }
+  if (p.imitate.empty() != (p.imitation_updates == 0)) {
+    return InvalidField("imitation_updates", fmt::format("{}", p.imitation_updates), p.imitate.empty() ? "0 where imitate names nobody" : "1 or more where imitate names a teacher");
+  }
+  if (p.class_generations > 0 && !p.mixes.empty()) {
+    return InvalidField("class_generations", fmt::format("{}", p.class_generations), "0 with several mixes: each has classes of its own");
   }
   return absl::OkStatus();
 }

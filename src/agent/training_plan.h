@@ -18,7 +18,8 @@
 namespace berth {
 
 // Budgets are counted in updates and never in seconds, so that a slow machine gets the same model. One update is a generation
-// of evolution, a round of critic fitting, or a round of PPO; they follow each other in that order.
+// of evolution, a round of imitation, of critic fitting or of PPO, or a generation of the network's evolution; they follow each other in
+// that order.
 struct TrainingPlan {
   std::string protocol = "workload";         // workload; churn: the mix and the nodes of openb files (workload/openb_churn.h); azure: a VM trace (workload/azure.h)
   std::string workload = "openb-like";       // a built-in name or a file
@@ -54,6 +55,9 @@ struct TrainingPlan {
 
   // The network on top.
   int hidden = 32;
+  std::string imitate;                       // a teacher as above, whose choices the network learns first: a blend of single mixes, say
+  int imitation_updates = 0;
+  double imitation_lr = 3e-3;                // falls to 0 over them
   int critic_updates = 6;                    // rounds with the actor frozen
   int ppo_updates = 30;
   int groups = 4, rollouts = 4;              // arrival sequences an update, rollouts on each
@@ -68,11 +72,15 @@ struct TrainingPlan {
   double horizon_s = 7200;                   // discount exp(-t / horizon)
   double credit_s = 600;                     // GAE's lambda as exp(-t / credit)
   double best_probability = 0.9;             // the temperature gives the teacher's best action this mean probability
+  int64_t rollout_nodes = 0;                 // rollouts play on the workload scaled to this many; 0 = as it is
+  int network_generations = 0;               // evolution of the network's last layer, after PPO
+  double most_harm = 0.005;                  // of several mixes: what a network may cost more on one, as a share, at the interval's upper end
 
   int validate_every = 10;                   // updates
   int validation_seeds = 8, gate_seeds = 16, test_seeds = 12;
 
-  int total_updates() const { return generations + critic_updates + ppo_updates; }
+  bool has_network() const { return imitation_updates + critic_updates + ppo_updates + network_generations > 0; }
+  int total_updates() const { return generations + imitation_updates + critic_updates + ppo_updates + network_generations; }
 };
 
 // None where price_beta is 0.

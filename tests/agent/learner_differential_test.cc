@@ -8,15 +8,16 @@
 namespace berth {
 namespace {
 
-Features RandomFeatures(Rng& rng) {
-  Features x;
-  for (float& v : x) v = static_cast<float>(rng.Normal());
+ActorInput RandomInput(Rng& rng) {
+  ActorInput x;
+  for (float& v : x) v = static_cast<float>(std::round(32 * rng.Normal()) / 32);   // as fine as the mix's steps
   return x;
 }
 
-std::unique_ptr<Learner> NewLearner(double tau = 0.5) {
+std::unique_ptr<Learner> NewLearner(double tau = 0.5, bool sees_mix = false) {
   LearnerOptions o;
   o.tau = tau;
+  o.sees_mix = sees_mix;
   auto learner = Learner::Create(o, 3);
   EXPECT_TRUE(learner.ok()) << learner.status();
   return *std::move(learner);
@@ -26,12 +27,13 @@ std::unique_ptr<Learner> NewLearner(double tau = 0.5) {
 PolicyBatch RandomBatch(const std::vector<int>& actions, uint64_t seed) {
   Rng rng(seed);
   PolicyBatch batch;
-  for (int i = 0; i < 40; ++i) batch.states.push_back(RandomFeatures(rng));
+  for (int i = 0; i < 40; ++i) batch.states.push_back(RandomInput(rng));
   for (int n : actions) {
     for (int a = 0; a < n; ++a) {
       batch.after.push_back(static_cast<uint32_t>(rng.Below(40)));
       batch.before.push_back(static_cast<uint32_t>(rng.Below(40)));
       batch.base.push_back(static_cast<float>(rng.Normal()));
+      batch.teacher.push_back(batch.base.back());
     }
     batch.offsets.push_back(static_cast<uint32_t>(batch.base.size()));
     batch.chosen.push_back(static_cast<uint32_t>(rng.Below(static_cast<uint64_t>(n))));
@@ -41,13 +43,28 @@ PolicyBatch RandomBatch(const std::vector<int>& actions, uint64_t seed) {
   return batch;
 }
 
+// The mlp of the row as it is served: the mix's numbers in the row, if the network sees them, folded into its bias.
+float ServedMlp(const NetworkWeights& w, const ActorInput& row) {
+  Features x;
+  MixShape shape;
+  std::copy_n(row.begin(), x.size(), x.begin());
+  std::copy_n(row.begin() + kFeatureCount, shape.size(), shape.begin());
+  return MlpForward(ForMix(w, shape), x);
+}
+
+NetworkWeights NoLinear() {
+  NetworkWeights w;
+  w.linear.assign(kFeatureCount, 0);
+  return w;
+}
+
 // Log-softmax of each decision in double, by the flat forward pass.
 std::vector<double> PlainLogProbs(const PolicyBatch& batch, const NetworkWeights& w, double tau) {
   std::vector<double> result;
   for (size_t d = 0; d < batch.decisions(); ++d) {
     std::vector<double> logits;
     for (uint32_t a = batch.offsets[d]; a < batch.offsets[d + 1]; ++a) {
-      const auto mlp = [&](uint32_t row) { return static_cast<double>(MlpForward(w, batch.states[row])); };
+      const auto mlp = [&](uint32_t row) { return static_cast<double>(ServedMlp(w, batch.states[row])); };
       logits.push_back(static_cast<double>(batch.base[a]) - (mlp(batch.after[a]) - mlp(batch.before[a])) / tau);
     }
     double largest = logits[0], sum = 0;
@@ -68,7 +85,7 @@ void TrainABit(Learner& learner) {
 TEST(Learner, StartsAsItsTeacher) {
   const auto learner = NewLearner();
   Rng rng(1);
-  std::vector<Features> x{RandomFeatures(rng), RandomFeatures(rng)};
+  std::vector<ActorInput> x{RandomInput(rng), RandomInput(rng)};
   const auto y = learner->Mlp(x);
   ASSERT_TRUE(y.ok());
   EXPECT_EQ(*y, (std::vector<float>{0, 0}));
@@ -77,16 +94,16 @@ TEST(Learner, StartsAsItsTeacher) {
 TEST(Learner, ForwardEqualsTheFlatForwardPass) {
   const auto learner = NewLearner();
   TrainABit(*learner);
-  const NetworkWeights w = learner->Export(std::vector<float>(kFeatureCount, 0));
+  const NetworkWeights w = learner->Export(NoLinear());
   ASSERT_TRUE(ValidateWeights(w).ok());
   Rng rng(9);
-  std::vector<Features> x;
-  for (int i = 0; i < 500; ++i) x.push_back(RandomFeatures(rng));
+  std::vector<ActorInput> x;
+  for (int i = 0; i < 500; ++i) x.push_back(RandomInput(rng));
   const auto y = learner->Mlp(x);
   ASSERT_TRUE(y.ok());
   double largest = 0;
   for (size_t i = 0; i < x.size(); ++i) {
-    EXPECT_NEAR((*y)[i], MlpForward(w, x[i]), 1e-5 * (1 + std::abs((*y)[i])));
+    EXPECT_NEAR((*y)[i], ServedMlp(w, x[i]), 1e-5 * (1 + std::abs((*y)[i])));
     largest = std::max(largest, std::abs(static_cast<double>((*y)[i])));
   }
   EXPECT_GT(largest, 0.01);   // else the zero network was compared
@@ -94,14 +111,66 @@ TEST(Learner, ForwardEqualsTheFlatForwardPass) {
   wrong.b2[0] += 1;
   wrong.w3[0] += 1;
   double difference = 0;
-  for (size_t i = 0; i < x.size(); ++i) difference = std::max(difference, std::abs(static_cast<double>((*y)[i] - MlpForward(wrong, x[i]))));
+  for (size_t i = 0; i < x.size(); ++i) difference = std::max(difference, std::abs(static_cast<double>((*y)[i] - ServedMlp(wrong, x[i]))));
   EXPECT_GT(difference, 1e-3);
+}
+
+// The same of a network that sees the mix, which serving folds into the first bias.
+TEST(Learner, ForwardWithTheMixEqualsTheFoldedForwardPass) {
+  const auto learner = NewLearner(0.5, true);
+  TrainABit(*learner);
+  const NetworkWeights w = learner->Export(NoLinear());
+  ASSERT_TRUE(ValidateWeights(w).ok());
+  EXPECT_EQ(w.w1.size(), size_t{32} * kActorInputCount);
+  Rng rng(9);
+  std::vector<ActorInput> x;
+  for (int i = 0; i < 200; ++i) {
+    Features features;
+    MixShape shape;
+    for (float& v : features) v = static_cast<float>(rng.Normal());
+    for (float& v : shape) v = static_cast<float>(rng.Uniform());
+    x.push_back(MakeActorInput(features, Quantised(shape)));
+  }
+  const auto y = learner->Mlp(x);
+  ASSERT_TRUE(y.ok());
+  double largest = 0, by_mix = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_NEAR((*y)[i], ServedMlp(w, x[i]), 1e-5 * (1 + std::abs((*y)[i])));
+    largest = std::max(largest, std::abs(static_cast<double>((*y)[i])));
+    ActorInput other = x[i];   // control: the mix matters
+    other.back() += 1;
+    by_mix = std::max(by_mix, std::abs(static_cast<double>((*y)[i] - ServedMlp(w, other))));
+  }
+  EXPECT_GT(largest, 0.01);
+  EXPECT_GT(by_mix, 1e-3);
+}
+
+// Choices of a teacher that wants other things than the base: the divergence from it must fall, and by much.
+TEST(Learner, ImitationLowersTheDivergenceFromTheTeacher) {
+  for (const bool sees_mix : {false, true}) {
+    const auto learner = NewLearner(0.5, sees_mix);
+    PolicyBatch batch = RandomBatch(std::vector<int>(64, 5), 1);
+    Rng rng(8);
+    NetworkWeights teacher = NewLearner(0.5, sees_mix)->Export(NoLinear());
+    for (float& v : teacher.w3) v = static_cast<float>(0.2 * rng.Normal());
+    for (size_t a = 0; a < batch.base.size(); ++a) {
+      batch.teacher[a] = batch.base[a] - (ServedMlp(teacher, batch.states[batch.after[a]]) - ServedMlp(teacher, batch.states[batch.before[a]])) / 0.5f;
+    }
+    std::vector<uint32_t> all(64);
+    for (uint32_t i = 0; i < 64; ++i) all[i] = i;
+    ActorOptions o{.lr = 1e-2, .entropy = 0, .kl_teacher = 1, .surrogate = 0};
+    const double first = learner->StepActor(batch, all, o)->kl_teacher;
+    double last = 0;
+    for (int i = 0; i < 200; ++i) last = learner->StepActor(batch, all, o)->kl_teacher;
+    EXPECT_GT(first, 0.05);
+    EXPECT_LT(last, 0.1 * first);
+  }
 }
 
 TEST(Learner, SegmentLogSoftmaxIsRightFromOneToTwentyThousandActions) {
   const auto learner = NewLearner();
   TrainABit(*learner);
-  const NetworkWeights w = learner->Export(std::vector<float>(kFeatureCount, 0));
+  const NetworkWeights w = learner->Export(NoLinear());
   const PolicyBatch batch = RandomBatch({1, 2, 5000, 1, 20000, 7}, 5);
   const auto got = learner->LogProbs(batch);
   ASSERT_TRUE(got.ok()) << got.status();
@@ -146,14 +215,14 @@ TEST(Learner, MinibatchOfOneSampleLeavesEverythingFinite) {
   const auto learner = NewLearner();
   const PolicyBatch batch = RandomBatch(std::vector<int>(9, 4), 2);
   const std::vector<uint32_t> order{0, 1, 2, 3, 4, 5, 6, 7, 8};
-  const NetworkWeights start = learner->Export(std::vector<float>(kFeatureCount, 0));
+  const NetworkWeights start = learner->Export(NoLinear());
   for (size_t i = 0; i < 9; i += 4) {
     const auto stats = learner->StepActor(batch, std::span(order).subspan(i, std::min<size_t>(4, 9 - i)), {});
     ASSERT_TRUE(stats.ok());
     EXPECT_TRUE(std::isfinite(stats->loss));
     EXPECT_GT(stats->grad_norm, 0) << "the minibatch from " << i << " was skipped";
   }
-  const NetworkWeights end = learner->Export(std::vector<float>(kFeatureCount, 0));
+  const NetworkWeights end = learner->Export(NoLinear());
   EXPECT_TRUE(ValidateWeights(end).ok());   // all finite
   EXPECT_NE(start.w3, end.w3);
 }

@@ -61,6 +61,24 @@ TEST_F(Resume, InANewProcessEndsBitIdentical) {
   EXPECT_NE(Checkpoint(dir_ / "other.run")["tensors_sha256"], whole["tensors_sha256"]);
 }
 
+// The same with prices, two mixes and every stage that the network has: imitation at 1 and 2, critic, PPO, evolution of its last layer.
+TEST_F(Resume, WithPricesAndMixesEndsBitIdentical) {
+  const std::string plan =
+      " --form static --workload openb-like --mixes openb-like --node-count 20 --price-beta 10 --teacher universal --imitate stranding --generations 1"
+      " --population 4 --seeds-per-generation 1 --imitation-updates 2 --critic-updates 1 --ppo-updates 2 --network-generations 2 --hidden 4 --groups 2"
+      " --rollouts 2 --decisions 30 --rollout-nodes 12 --minibatch 32 --validate-every 1 --validation-seeds 1 --gate-seeds 2 --test-seeds 2 --quiet --json --seed 3";
+  ASSERT_EQ(Train(plan + Out("whole")), 0) << Read(dir_ / "stderr");
+  const auto whole = Checkpoint(dir_ / "whole.run");
+  ASSERT_EQ(whole["state"]["trainer"]["update"], 8);
+  EXPECT_EQ(whole["state"]["trainer"]["network_evolution"]["generation"], 2);
+  for (const int stop : {2, 3, 5, 7}) {
+    const std::string name = "part" + std::to_string(stop);
+    ASSERT_EQ(Train(plan + " --steps " + std::to_string(stop) + Out(name)), 0) << Read(dir_ / "stderr");
+    ASSERT_EQ(Train(" --quiet --jobs 1 --resume " + (dir_ / (name + ".run")).string() + Out(name)), 0) << Read(dir_ / "stderr");
+    EXPECT_EQ(Checkpoint(dir_ / (name + ".run")), whole) << "stopped after " << stop;
+  }
+}
+
 TEST_F(Resume, PublishesAModelAndItsRecord) {
   ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --name tiny" + Out("out")), 0) << Read(dir_ / "stderr");
   const auto answer = nlohmann::json::parse(Read(dir_ / "stdout"), nullptr, false);

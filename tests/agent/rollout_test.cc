@@ -132,6 +132,152 @@ TEST_F(SmallCluster, PricedPotentialsInTrainingDecideAsTheyAreServed) {
   EXPECT_GT(differ, 0) << "prices must matter";
 }
 
+// Pods of part of a device dropped: a mix of another shape on the same nodes.
+Workload WithoutSharedPods(Workload workload) {
+  std::erase_if(workload.pod_classes, [](const PodClass& c) { return c.request.gpu_count == 1 && c.request.gpu_milli < 1000; });
+  double sum = 0;
+  for (const PodClass& c : workload.pod_classes) sum += c.share;
+  for (PodClass& c : workload.pod_classes) c.share /= sum;
+  return workload;
+}
+
+std::span<const Workload> TwoMixes() {
+  static const std::array<Workload, 2> workloads = {*ScaleNodes(*BuiltinWorkload("openb-like"), 24),
+                                                    WithoutSharedPods(*ScaleNodes(*BuiltinWorkload("openb-like"), 24))};
+  return workloads;
+}
+
+std::unique_ptr<Arena> NewPricedArena(int jobs) {
+  ArenaOptions o;
+  o.form = Form::kStatic;
+  o.jobs = jobs;
+  o.prices.emplace();
+  return *Arena::Create(TwoMixes(), o);
+}
+
+NetworkWeights NetworkOfTheMix() {
+  NetworkWeights w = StrandingWeights();
+  w.hidden = 4;
+  w.mlp_sees_mix = true;
+  Rng rng(2);
+  for (auto [v, n] : {std::pair{&w.w1, 4 * kActorInputCount}, {&w.b1, 4}, {&w.w2, 16}, {&w.b2, 4}, {&w.w3, 4}}) {
+    for (int i = 0; i < n; ++i) v->push_back(static_cast<float>(0.5 * rng.Normal()));
+  }
+  return w;
+}
+
+// At a temperature near 0 a rollout is the served policy: its best logits are the scores of a decider that sees the same stream from the
+// same start, prices solved again on the way.
+TEST_F(SmallCluster, ColdRolloutsWithPricesDecideAsTheServedPolicy) {
+  const auto arena = NewPricedArena(1);
+  const NetworkWeights weights = NetworkOfTheMix();
+  RolloutOptions o = Small();
+  o.tau = 1e-7;
+  o.candidates = 0;
+  o.decisions = 1000;
+  for (const int mix : {0, 1}) {
+    const auto env = *Env::Create(arena->workload(mix), arena->EnvOptionsFor(1.0)), twin = *Env::Create(arena->workload(mix), arena->EnvOptionsFor(1.0));
+    env->Reset(11);
+    const auto cold = PlayRollout(*arena, mix, *env, weights, o, Rng(1));
+    ASSERT_TRUE(cold.ok()) << cold.status();
+    const NetworkWeights folded = ForMix(weights, cold->mix_shape);
+    const auto served = MakeModelPolicy("m", "1", weights, MixOf(arena->workload(mix)), arena->options().prices);
+    const auto without = MakeModelPolicy("m", "1", weights, MixOf(arena->workload(mix)));
+    ASSERT_TRUE(served.ok() && without.ok());
+    const auto decider = (*served)->NewDecider(), unpriced = (*without)->NewDecider();
+    StepResult result = twin->Reset(11);
+    twin->set_miss_listener(decider.get());
+    size_t t = 0;
+    int compared = 0, priced = 0;
+    for (; t < cold->epochs.size() && !result.is_done(); ++t) {
+      const Epoch& e = cold->epochs[t];
+      ASSERT_EQ(e.now_us, twin->now_us()) << t;
+      const Decision decision = decider->Decide(twin->view(), twin->pod(), twin->decision_seed(), {});
+      if (e.action_count > 1) {
+        const uint32_t a = e.first_action + e.chosen;
+        const auto mlp = [&](uint32_t row) { return static_cast<double>(MlpForward(folded, cold->states[row])); };
+        const double logit = static_cast<double>(cold->base[a]) * o.tau + mlp(cold->before[a]) - mlp(cold->after[a]);
+        ASSERT_NEAR(logit, decision.score, 1e-4 * (1 + std::abs(logit))) << t;
+        priced += std::abs(unpriced->Decide(twin->view(), twin->pod(), twin->decision_seed(), {}).score - logit) > 0.01;
+        ++compared;
+      }
+      result = *twin->StepDecision(decision);
+    }
+    EXPECT_EQ(t, cold->epochs.size());
+    EXPECT_GT(compared, 60);
+    EXPECT_GT(priced, 30) << "prices are part of the logits";
+  }
+}
+
+TEST_F(SmallCluster, RolloutsWithPricesOnSeveralMixesDoNotDependOnThreads) {
+  const NetworkWeights teacher = UniversalWeights();
+  const auto one = Collect(*NewPricedArena(1), NetworkOfTheMix(), Small(), 5, &teacher), many = Collect(*NewPricedArena(3), NetworkOfTheMix(), Small(), 5, &teacher);
+  ASSERT_TRUE(one.ok() && many.ok());
+  for (size_t r = 0; r < one->size(); ++r) {
+    EXPECT_EQ((*one)[r].base, (*many)[r].base);
+    EXPECT_EQ((*one)[r].teacher, (*many)[r].teacher);
+    EXPECT_NE((*one)[r].base, (*one)[r].teacher);
+    for (size_t t = 0; t < (*one)[r].epochs.size(); ++t) EXPECT_EQ((*one)[r].epochs[t].reward, (*many)[r].epochs[t].reward);
+  }
+}
+
+// Each mix's shape reaches the network, the critic and the blend that a teacher with experts stands for.
+TEST_F(SmallCluster, EachMixIsSeenByWhatPlaysOnIt) {
+  const auto arena = NewPricedArena(1);
+  NetworkWeights teacher = StrandingWeights();
+  const MixShape first = MixShapeOf(TwoMixes()[0]), second = MixShapeOf(TwoMixes()[1]);
+  ASSERT_NE(Quantised(first), Quantised(second));
+  teacher.expert_shapes = {first, second};
+  teacher.experts.assign(2 * kFeatureCount, 0);
+  for (size_t i = 0; i < kFeatureCount; ++i) teacher.experts[kFeatureCount + i] = UniversalWeights().linear[i] - StrandingWeights().linear[i];
+  const auto rollouts = Collect(*arena, StrandingWeights(), Small(), 5, &teacher);
+  ASSERT_TRUE(rollouts.ok());
+  for (size_t r = 0; r < 4; ++r) {
+    const bool is_second = r >= 2;
+    const Rollout& rollout = (*rollouts)[r];
+    EXPECT_EQ(rollout.mix_shape, Quantised(is_second ? second : first));
+    for (size_t i = 0; i < kMixShapeCount; ++i) EXPECT_EQ(rollout.epochs[0].context[kContextCount - kMixShapeCount + i], rollout.mix_shape[i]);
+    const PolicyBatch batch = MakeBatch({rollout}, {std::vector<double>(rollout.epochs.size(), 0)}, 1);
+    for (size_t i = 0; i < kMixShapeCount; ++i) EXPECT_EQ(batch.states[0][kFeatureCount + i], rollout.mix_shape[i]);
+    double difference = 0;
+    for (size_t a = 0; a < batch.base.size(); ++a) difference = std::max(difference, static_cast<double>(std::abs(batch.base[a] - batch.teacher[a])));
+    if (is_second) EXPECT_GT(difference, 0.1);
+    else EXPECT_LT(difference, 0.05) << "the first mix's expert is zero";
+  }
+}
+
+// Static form: the expected loss an epoch has the mean of what is refused; here against the sum over classes by hand.
+TEST_F(SmallCluster, StaticLossIsThatOfTheArrivalsUntilOneFits) {
+  const auto arena = NewArena(1, Form::kStatic);
+  const Workload& workload = arena->workload();
+  EnvOptions options = arena->EnvOptionsFor(1.0);
+  options.static_until = 1.2;
+  auto env = *Env::Create(workload, options);
+  FeatureTable table(MixOf(workload));
+  const auto policy = MakeTablePolicy(StrandingWeights(), &table);
+  const auto decider = policy->NewDecider();
+  StepResult result = env->Reset(11);
+  LossRate rate(*env);
+  int positive = 0;
+  while (!result.is_done()) {
+    double loss = 0, refused = 0;
+    for (const PodClass& c : workload.pod_classes) {
+      const ResolvedRequest request = env->view().Resolve(c.request);
+      bool fits = false;
+      for (uint32_t n = 0; n < env->view().nodes().size() && !fits; ++n) fits = env->view().FitsExactly(NodeId(n), request);
+      if (fits) continue;
+      loss += c.share * static_cast<double>(c.request.total_gpu_milli()) / static_cast<double>(env->view().total_gpu_milli());
+      refused += c.share;
+    }
+    const double want = loss / std::max(1e-3, 1 - refused);
+    ASSERT_NEAR(rate.UntilNextEpoch(env->view()), want, 1e-9 + 1e-9 * want);
+    positive += want > 0;
+    const Decision decision = decider->Decide(env->view(), env->pod(), env->decision_seed(), {});
+    result = *env->StepDecision(decision);
+  }
+  EXPECT_GT(positive, 5);
+}
+
 TEST_F(SmallCluster, ManyWorkloadsAreCrossedAndWeighed) {
   static const std::array<Workload, 2> workloads = {*ScaleNodes(*BuiltinWorkload("openb-like"), 16), *ScaleNodes(*BuiltinWorkload("openb-like"), 24)};
   ArenaOptions o;
@@ -239,7 +385,7 @@ TEST(MakeBatch, DropsDecisionsWithoutAChoice) {
   r.epochs[1].action_count = 2;
   r.after = {0, 1};
   r.before = {1, 0};
-  r.base = {0.5f, 0.25f};
+  r.base = r.teacher = {0.5f, 0.25f};
   const PolicyBatch batch = MakeBatch({r, r}, {{7, 8}, {9, 10}}, 2);
   EXPECT_EQ(batch.decisions(), 2u);
   EXPECT_EQ(batch.advantage, (std::vector<float>{4, 5}));

@@ -22,7 +22,8 @@ TEST(TrainingPlan, EveryBadFieldIsNamed) {
   const std::vector<std::pair<const char*, nlohmann::json>> cases = {
       {"form", "other"}, {"teacher", "nobody"}, {"loads", nlohmann::json::array()}, {"loads", {-1.0}}, {"node_count", -1}, {"population", 3},
       {"hidden", 0}, {"hidden", 257}, {"minibatch", 0}, {"lr", -1e-3}, {"lr", 2}, {"clip", 0}, {"sigma", 0}, {"best_probability", 1.0},
-      {"gate_seeds", 1}, {"generations", -1}, {"horizon_s", 0}, {"lr", "fast"}, {"loads", 0.9}, {"unknown", 1}};
+      {"gate_seeds", 1}, {"generations", -1}, {"horizon_s", 0}, {"imitate", "nobody"}, {"imitation_updates", 3},
+      {"imitation_lr", 2}, {"rollout_nodes", -1}, {"network_generations", -1}, {"most_harm", 0}, {"lr", "fast"}, {"loads", 0.9}, {"unknown", 1}};
   for (const auto& [field, value] : cases) {
     nlohmann::json json = PlanToJson(TrainingPlan());
     json[field] = value;
@@ -54,6 +55,28 @@ TEST(TrainingPlan, OfATraceSurvivesJsonAndItsBadFieldsAreNamed) {
   EXPECT_FALSE(DefaultPlan("queue", "azure").ok());
   EXPECT_TRUE(RulesToBeat("workload").empty());
   EXPECT_FALSE(RulesToBeat("azure").empty());
+}
+
+TEST(TrainingPlan, NetworksTrainWithPricesAndOnSeveralMixes) {
+  TrainingPlan plan = *DefaultPlan("static");
+  plan.price_beta = 10;
+  plan.mixes = {"openb-like", "vm-like"};
+  plan.imitate = "universal";
+  plan.imitation_updates = 5;
+  plan.network_generations = 2;
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+  EXPECT_EQ(plan.total_updates(), plan.generations + 5 + plan.critic_updates + plan.ppo_updates + 2);
+  plan.imitation_updates = 0;
+  EXPECT_THAT(std::string(MessageOf(ValidatePlan(plan))), HasSubstr("imitation_updates"));
+  plan.imitation_updates = 5;
+  plan.class_generations = 1;
+  EXPECT_THAT(std::string(MessageOf(ValidatePlan(plan))), HasSubstr("class_generations"));
+  plan.class_generations = 0;
+  plan.form = "loss";
+  EXPECT_THAT(std::string(MessageOf(ValidatePlan(plan))), HasSubstr("price_beta"));
+  plan.imitate.clear();
+  plan.imitation_updates = plan.critic_updates = plan.ppo_updates = plan.network_generations = 0;
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << "evolution may have prices where pods depart: " << ValidatePlan(plan);
 }
 
 TEST(TeacherWeights, AreLinearAndDifferent) {

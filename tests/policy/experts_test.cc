@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <numeric>
 
 #include "base/rng.h"
@@ -223,6 +224,83 @@ TEST_F(BlendTest, RefusesPartsThatDoNotGoTogetherByName) {
   parts = parts_;
   parts[1].trained_on_json = R"({"mix_shape": {"cpu_asked": 5, "shared": 0, "multi": 0, "typed": 0}})";
   EXPECT_THAT(BlendModels(parts).status().message(), HasSubstr("expert shape cpu_asked"));
+}
+
+// Stranding with a network of 4 that sees the mix.
+NetworkWeights SeesMix() {
+  NetworkWeights w = StrandingWeights();
+  w.hidden = 4;
+  w.mlp_sees_mix = true;
+  Rng rng(3);
+  for (auto [v, n] : {std::pair{&w.w1, 4 * w.mlp_inputs()}, {&w.b1, size_t{4}}, {&w.w2, size_t{16}}, {&w.b2, size_t{4}}, {&w.w3, size_t{4}}}) {
+    for (size_t i = 0; i < n; ++i) v->push_back(static_cast<float>(0.5 * rng.Normal()));
+  }
+  return w;
+}
+
+TEST(MixInputs, AreInStepsAndFoldedIntoTheFirstBias) {
+  const NetworkWeights w = SeesMix();
+  ASSERT_TRUE(ValidateWeights(w).ok()) << ValidateWeights(w);
+  EXPECT_THAT(Quantised({0.26f, 0, 1, 0.99f}), ElementsAre(0.25f, 0, 1, 1));
+  const NetworkWeights served = ForMix(w, {0.51f, 0.5f, 0.25f, 0});
+  EXPECT_FALSE(served.depends_on_mix());
+  ASSERT_TRUE(ValidateWeights(served).ok());
+  for (size_t r = 0; r < 4; ++r) {
+    const float* const row = &w.w1[r * w.mlp_inputs()];
+    for (size_t i = 0; i < kFeatureCount; ++i) EXPECT_EQ(served.w1[r * kFeatureCount + i], row[i]);
+    EXPECT_FLOAT_EQ(served.b1[r], w.b1[r] + 0.5f * row[kFeatureCount] + 0.5f * row[kFeatureCount + 1] + 0.25f * row[kFeatureCount + 2]);
+  }
+  EXPECT_EQ(ForMix(w, {0.5f, 0.5f, 0.25f, 0}).b1, served.b1) << "within a step nothing changes";
+  EXPECT_NE(ForMix(w, {0.75f, 0.5f, 0.25f, 0}).b1, served.b1);
+}
+
+TEST(MixInputs, SizesThatDoNotFitAreRefused) {
+  NetworkWeights w = SeesMix();
+  w.mlp_sees_mix = false;
+  EXPECT_THAT(ValidateWeights(w).message(), HasSubstr("tensor w1"));
+  w = StrandingWeights();
+  w.mlp_sees_mix = true;
+  EXPECT_THAT(ValidateWeights(w).message(), HasSubstr("mlp_sees_mix"));
+}
+
+// A model whose network sees the mix is read as it was written, decides on each mix as its folded weights do, and is of the second format.
+TEST_F(BlendTest, ANetworkThatSeesTheMixIsServedOnEachMixAsItIsFolded) {
+  ModelContent content = parts_[0];
+  content.name = "sees";
+  content.weights = SeesMix();
+  content.serves_any_mix = true;
+  const auto dir = WriteModelDir(root_.string(), content);
+  ASSERT_TRUE(dir.ok()) << dir.status();
+  const auto read = ReadModelDir(*dir);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->weights.mlp_sees_mix);
+  EXPECT_EQ(read->weights.w1, content.weights.w1);
+  std::vector<std::vector<std::pair<uint32_t, double>>> played;
+  for (const ModelContent& part : parts_) {
+    const auto served = LoadModelDir(*dir, &part.mix);
+    const auto folded = MakeModelPolicy("folded", "1", ForMix(content.weights, ShapeOf(part.mix)), part.mix, part.prices);
+    const auto wrong = MakeModelPolicy("wrong", "1", ForMix(content.weights, {4, 0, 1, 1}), part.mix, part.prices);
+    ASSERT_TRUE(served.ok() && folded.ok() && wrong.ok());
+    EXPECT_EQ(Play(**served, part.mix), Play(**folded, part.mix)) << part.name;
+    EXPECT_NE(Play(**wrong, part.mix), Play(**folded, part.mix)) << part.name << ": the shape must matter";
+  }
+}
+
+TEST_F(BlendTest, AManifestThatContradictsTheNetworkIsRefused) {
+  ModelContent content = parts_[0];
+  content.name = "sees";
+  content.weights = SeesMix();
+  const auto dir = WriteModelDir(root_.string(), content);
+  ASSERT_TRUE(dir.ok()) << dir.status();
+  const fs::path file = fs::path(*dir) / "manifest.json";
+  std::ifstream in(file);
+  auto manifest = nlohmann::json::parse(in);
+  EXPECT_EQ(manifest["format"], "berth-model-2");
+  for (const auto& [value, message] : std::vector<std::pair<nlohmann::json, const char*>>{{false, "tensor w1"}, {"yes", "mlp_sees_mix"}}) {
+    manifest["mlp_sees_mix"] = value;
+    std::ofstream(file) << manifest.dump();
+    EXPECT_THAT(ReadModelDir(*dir).status().message(), HasSubstr(message));
+  }
 }
 
 TEST(Experts, SizesThatDoNotFitAreRefused) {

@@ -73,6 +73,9 @@ class PlanOptions {
     add("sigma", &plan->sigma, "first step of evolution");
     add("least_sigma", &plan->least_sigma, "steps of evolution do not shrink below this");
     add("hidden", &plan->hidden, "width of the network");
+    add("imitate", &plan->imitate, "a teacher as above, e.g. a blended model, whose choices the network learns before it improves on them");
+    add("imitation_updates", &plan->imitation_updates, "updates of that");
+    add("imitation_lr", &plan->imitation_lr, "falls to 0 over them");
     add("critic_updates", &plan->critic_updates, "updates of the critic alone");
     add("ppo_updates", &plan->ppo_updates, "updates of PPO");
     add("groups", &plan->groups, "arrival sequences an update");
@@ -91,6 +94,9 @@ class PlanOptions {
     add("horizon_s", &plan->horizon_s, "discount exp(-t / horizon)");
     add("credit_s", &plan->credit_s, "GAE's lambda exp(-t / credit)");
     add("best_probability", &plan->best_probability, "the temperature gives the teacher's best action this mean probability");
+    add("rollout_nodes", &plan->rollout_nodes, "rollouts play on the workload scaled to this many nodes (0 = as it is)");
+    add("network_generations", &plan->network_generations, "updates of evolution of the network's last layer, after PPO");
+    add("most_harm", &plan->most_harm, "of several mixes: a network that may cost this share more on one, by the upper end of the interval, is not kept");
     add("validate_every", &plan->validate_every, "updates between validations");
     add("validation_seeds", &plan->validation_seeds, "seeds of a validation");
     add("gate_seeds", &plan->gate_seeds, "held-out seeds of the keep-best gate");

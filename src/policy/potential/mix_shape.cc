@@ -1,6 +1,7 @@
 #include "policy/potential/mix_shape.h"
 
 #include <Eigen/Dense>
+#include <cmath>
 #include <limits>
 
 namespace berth {
@@ -10,10 +11,17 @@ constexpr std::array<std::string_view, kMixShapeCount> kNames = {"cpu_asked", "s
 // Makes the nearest combination the only one; far below what tells two mixes apart.
 constexpr double kRidge = 1e-9;
 constexpr double kTolerance = 1e-9;
+constexpr float kSteps = 32;
 
 }  // namespace
 
 std::span<const std::string_view, kMixShapeCount> MixShapeNames() { return kNames; }
+
+MixShape Quantised(const MixShape& shape) {
+  MixShape steps;
+  for (size_t i = 0; i < shape.size(); ++i) steps[i] = std::round(shape[i] * kSteps) / kSteps;
+  return steps;
+}
 
 std::vector<double> HullShares(std::span<const MixShape> corners, const MixShape& shape) {
   const auto n = static_cast<int>(corners.size());

@@ -1,5 +1,5 @@
 // Where a mix of pods, on the cluster that serves it, stands among mixes: four numbers that say what will be scarce. Weights trained
-// for single mixes are blended by them (network.h, `experts`).
+// for single mixes are blended by them, and networks see them (network.h, `experts` and `mlp_sees_mix`).
 #ifndef BERTH_POLICY_POTENTIAL_MIX_SHAPE_H_
 #define BERTH_POLICY_POTENTIAL_MIX_SHAPE_H_
 
@@ -17,6 +17,8 @@ inline constexpr int kMixShapeCount = 4;
 //   typed       share of it that insists on GPU models
 // All 0 where the mix or the cluster has no GPU.
 using MixShape = std::array<float, kMixShapeCount>;
+// In steps of 1/32, as networks see it: a mix that drifts a little asks for no new values.
+MixShape Quantised(const MixShape& shape);
 std::span<const std::string_view, kMixShapeCount> MixShapeNames();
 
 // Shares, each 0 or more with sum 1, of the corners in the point of their convex hull that is nearest to `shape`: a mix between

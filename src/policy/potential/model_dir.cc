@@ -167,7 +167,7 @@ TensorMap ToTensors(const NetworkWeights& w) {
   const int64_t h = w.hidden;
   TensorMap tensors{{"linear", {{kFeatureCount}, w.linear}}};
   if (h > 0) {
-    tensors["w1"] = {{h, kFeatureCount}, w.w1};
+    tensors["w1"] = {{h, static_cast<int64_t>(w.mlp_inputs())}, w.w1};
     tensors["b1"] = {{h}, w.b1};
     tensors["w2"] = {{h, h}, w.w2};
     tensors["b2"] = {{h}, w.b2};
@@ -183,23 +183,29 @@ TensorMap ToTensors(const NetworkWeights& w) {
   return tensors;
 }
 
-// Rows of `features` numbers, widened to kFeatureCount with zeros.
-std::vector<float> Widen(const std::vector<float>& rows, int64_t features) {
-  std::vector<float> wide(rows.size() / static_cast<size_t>(features) * kFeatureCount, 0);
-  for (size_t r = 0; r * static_cast<size_t>(features) < rows.size(); ++r) {
-    std::copy_n(rows.begin() + static_cast<int64_t>(r) * features, features, wide.begin() + static_cast<int64_t>(r) * kFeatureCount);
+// Rows of `features` numbers and `others` behind them, the features widened to kFeatureCount with zeros.
+std::vector<float> Widen(const std::vector<float>& rows, int64_t features, int64_t others = 0) {
+  const auto narrow = static_cast<size_t>(features + others), row = static_cast<size_t>(kFeatureCount + others);
+  std::vector<float> wide(rows.size() / narrow * row, 0);
+  for (size_t r = 0; r * narrow < rows.size(); ++r) {
+    const auto from = rows.begin() + static_cast<int64_t>(r * narrow);
+    const auto to = wide.begin() + static_cast<int64_t>(r * row);
+    std::copy_n(from, features, to);
+    std::copy_n(from + features, others, to + kFeatureCount);
   }
   return wide;
 }
 
 // Weights of the first `features` features; those of the rest are 0. `classes`: how many class weights there must be.
-absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, int64_t features, int64_t experts, std::vector<std::string> class_models, size_t classes) {
+absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden, bool sees_mix, int64_t features, int64_t experts, std::vector<std::string> class_models, size_t classes) {
   NetworkWeights w;
   w.hidden = hidden;
+  w.mlp_sees_mix = sees_mix;
+  const int64_t others = sees_mix ? kMixShapeCount : 0;
   w.class_models = std::move(class_models);
   const int64_t h = hidden;
   TensorMap wanted{{"linear", {{features}, {}}}};
-  if (h > 0) wanted.insert({{"w1", {{h, features}, {}}}, {"b1", {{h}, {}}}, {"w2", {{h, h}, {}}}, {"b2", {{h}, {}}}, {"w3", {{h}, {}}}});
+  if (h > 0) wanted.insert({{"w1", {{h, features + others}, {}}}, {"b1", {{h}, {}}}, {"w2", {{h, h}, {}}}, {"b2", {{h}, {}}}, {"w3", {{h}, {}}}});
   if (experts > 0) wanted.insert({{"experts", {{experts, features}, {}}}, {"expert_shapes", {{experts, kMixShapeCount}, {}}}});
   if (classes > 0) wanted.insert({"classes", {{static_cast<int64_t>(classes)}, {}}});
   for (const auto& [name, tensor] : wanted) {
@@ -222,7 +228,7 @@ absl::StatusOr<NetworkWeights> FromTensors(const TensorMap& tensors, int hidden,
   }
   if (classes > 0) w.classes = take("classes");
   if (hidden > 0) {
-    w.w1 = Widen(take("w1"), features);
+    w.w1 = Widen(take("w1"), features, others);
     w.b1 = take("b1"), w.w2 = take("w2"), w.b2 = take("b2"), w.w3 = take("w3");
   }
   BERTH_RETURN_IF_ERROR(ValidateWeights(w));
@@ -320,7 +326,12 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
   }
   BERTH_RETURN_IF_ERROR(CheckMix(content.mix));
   int64_t experts = 0;
+  bool sees_mix = false;
   if (format == kFormatWithPrices) {
+    if (const auto sees = manifest.find("mlp_sees_mix"); sees != manifest.end()) {
+      if (!sees->is_boolean() || (sees->get<bool>() && hidden == 0)) return Bad("mlp_sees_mix", sees->dump(), "true or false, false where hidden is 0");
+      sees_mix = sees->get<bool>();
+    }
     if (manifest.contains("experts")) {
       BERTH_ASSIGN_OR_RETURN(experts, Integer(manifest, "experts", 1, static_cast<int64_t>(kMaxExperts)));
     }
@@ -346,7 +357,7 @@ absl::StatusOr<ModelContent> Read(const std::string& dir, std::shared_ptr<const 
     class_models = it->get<std::vector<std::string>>();
     classes = ClassTerms::Count(TypicalPods(content.mix), class_models.size());
   }
-  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), static_cast<int64_t>(features->size()), experts, std::move(class_models), classes));
+  BERTH_ASSIGN_OR_RETURN(content.weights, FromTensors(tensors, static_cast<int>(hidden), sees_mix, static_cast<int64_t>(features->size()), experts, std::move(class_models), classes));
   BERTH_ASSIGN_OR_RETURN(const std::string golden_bytes, ReadFile(dir, "golden.json"));
   BERTH_ASSIGN_OR_RETURN(const Json golden, ParseObject("golden.json", golden_bytes));
   BERTH_ASSIGN_OR_RETURN(content.golden_nodes, GoldenNodes(golden));
@@ -382,6 +393,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
   ClassPolicySpec spec;
   spec.info = {name, version, "model", weights.hidden > 0 ? "phi(s) = linear . features(s) + mlp(features(s)); least phi(after) - phi(before)" : "phi(s) = linear . features(s); least phi(after) - phi(before)",
                "trained by berth train", "", {}};
+  if (weights.mlp_sees_mix) spec.info.formula += "; mlp sees what the mix asks";
   if (!weights.experts.empty()) spec.info.formula += fmt::format("; linear is a blend of {} vectors by what the mix asks", weights.expert_shapes.size());
   if (prices) spec.info.formula += fmt::format("; phi is less by {} x the worth of the free devices at the prices of a linear program", prices->beta);
   spec.info.is_adaptive = prices.has_value();
@@ -470,10 +482,11 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
   BERTH_ASSIGN_OR_RETURN(golden["steps"], GoldenSteps(*policy, nodes, pods));
 
   const std::string weights = ToSafetensors(ToTensors(content.weights));
-  const bool is_second = content.prices || content.serves_any_mix || !content.weights.experts.empty();
+  const bool is_second = content.prices || content.serves_any_mix || content.weights.depends_on_mix();
   Json manifest{{"format", is_second ? kFormatWithPrices : kFormat}, {"name", content.name}, {"version", content.version}, {"kind", kKind}, {"hidden", content.weights.hidden},
                 {"features", Json::array()}, {"weights_sha256", Sha256Hex(weights)}, {"mix", Json::array()}, {"trained_on", trained_on}, {"metrics", metrics}};
   if (content.prices) manifest["prices"] = ToJson(*content.prices);
+  if (content.weights.mlp_sees_mix) manifest["mlp_sees_mix"] = true;
   if (!content.weights.experts.empty()) manifest["experts"] = content.weights.expert_shapes.size();
   if (content.serves_any_mix) manifest["serves_any_mix"] = true;
   for (std::string_view name : FeatureNames()) manifest["features"].push_back(name);

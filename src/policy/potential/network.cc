@@ -50,7 +50,7 @@ class NetworkPotential : public Potential {
  private:
   void See(const ClusterState& view) {
     extractor_.Reset(view);
-    served_ = weights_->experts.empty() ? weights_ : std::make_shared<const NetworkWeights>(BlendExperts(*weights_, extractor_.mix_shape()));
+    served_ = weights_->depends_on_mix() ? std::make_shared<const NetworkWeights>(ForMix(*weights_, extractor_.mix_shape())) : weights_;
   }
 
   const std::shared_ptr<const NetworkWeights> weights_;
@@ -74,6 +74,7 @@ NetworkWeights LinearWeights(std::initializer_list<std::pair<std::string_view, f
 }  // namespace
 
 absl::Status ValidateWeights(const NetworkWeights& w) {
+  if (w.mlp_sees_mix && w.hidden == 0) return InvalidField("mlp_sees_mix", "true", "false where hidden is 0");
   if (w.hidden < 0 || w.hidden > kMaxHidden) return InvalidField("hidden", fmt::format("{}", w.hidden), fmt::format("0 to {}", kMaxHidden));
   const auto h = static_cast<size_t>(w.hidden);
   const auto check = [](std::string_view name, const std::vector<float>& values, size_t size) -> absl::Status {
@@ -93,7 +94,7 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
       if (!(shape[i] >= 0 && shape[i] <= 4)) return InvalidField(fmt::format("expert shape {}", MixShapeNames()[i]), fmt::format("{}", shape[i]), "a number from 0 to 4");
     }
   }
-  BERTH_RETURN_IF_ERROR(check("w1", w.w1, h * kFeatureCount));
+  BERTH_RETURN_IF_ERROR(check("w1", w.w1, h * w.mlp_inputs()));
   BERTH_RETURN_IF_ERROR(check("b1", w.b1, h));
   BERTH_RETURN_IF_ERROR(check("w2", w.w2, h * h));
   BERTH_RETURN_IF_ERROR(check("b2", w.b2, h));
@@ -113,6 +114,20 @@ NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape
     blend.linear[i] = static_cast<float>(sum);
   }
   return blend;
+}
+
+NetworkWeights ForMix(const NetworkWeights& weights, const MixShape& shape) {
+  NetworkWeights served = BlendExperts(weights, shape);
+  if (!weights.mlp_sees_mix) return served;
+  const MixShape seen = Quantised(shape);
+  served.mlp_sees_mix = false;
+  served.w1.clear();
+  for (size_t r = 0; r < weights.b1.size(); ++r) {
+    const auto row = weights.w1.begin() + static_cast<std::ptrdiff_t>(r * weights.mlp_inputs());
+    served.w1.insert(served.w1.end(), row, row + kFeatureCount);
+    for (size_t i = 0; i < seen.size(); ++i) served.b1[r] += row[kFeatureCount + static_cast<std::ptrdiff_t>(i)] * seen[i];
+  }
+  return served;
 }
 
 absl::Status CheckClasses(const NetworkWeights& w, const PodMix& typical) {

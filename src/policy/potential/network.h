@@ -1,6 +1,8 @@
 // The one learned form of a potential: Phi(s) = linear . x(s) + classes . z(s) + mlp(x(s)), x = the features of a node's free
 // state, z = terms of single pod classes and GPU models (class_terms.h; none where `classes` is empty),
-// mlp = features -> hidden -> hidden -> 1 with ReLU. The forward pass is ours; tests prove it equal to LibTorch's to 1e-5.
+// mlp = features -> hidden -> hidden -> 1 with ReLU. The forward pass is ours; tests prove it equal to LibTorch's to 1e-5. Where the
+// mlp sees the mix too, its inputs are the features and the mix's quantised shape, which is constant for a cluster and a mix and so
+// becomes part of the first bias (ForMix): it costs nothing a decision.
 #ifndef BERTH_POLICY_POTENTIAL_NETWORK_H_
 #define BERTH_POLICY_POTENTIAL_NETWORK_H_
 
@@ -18,7 +20,8 @@ namespace berth {
 struct NetworkWeights {
   std::vector<float> linear;        // [kFeatureCount]
   int hidden = 0;
-  std::vector<float> w1, b1;        // [hidden, kFeatureCount], [hidden]
+  bool mlp_sees_mix = false;
+  std::vector<float> w1, b1;        // [hidden, mlp_inputs()], [hidden]
   std::vector<float> w2, b2;        // [hidden, hidden], [hidden]
   std::vector<float> w3;            // [hidden]; there is no last bias: a constant changes no decision
   std::vector<float> classes;       // [ClassTerms::Count(typical pods, class models)], or empty
@@ -27,9 +30,15 @@ struct NetworkWeights {
   // of the experts by their HullShares in it: each expert alone on its own mix, a blend between. At most kMaxExperts.
   std::vector<float> experts;
   std::vector<MixShape> expert_shapes;
+
+  size_t mlp_inputs() const { return kFeatureCount + (mlp_sees_mix ? size_t{kMixShapeCount} : 0); }
+  bool depends_on_mix() const { return mlp_sees_mix || !experts.empty(); }
 };
 
-// The weights that serve a mix of this shape, without experts. Cost: HullShares.
+// The weights that serve a mix of this shape: experts blended, the shape folded into the first bias of an mlp that sees it. They
+// depend on no mix any more. Cost: HullShares where there are experts.
+NetworkWeights ForMix(const NetworkWeights& weights, const MixShape& shape);
+// The first half of it: without experts; an mlp that sees the mix still does.
 NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape);
 
 // Weights that pass give finite values on every node that cluster/node.h accepts. Errors: INVALID_ARGUMENT, named: a size
@@ -49,7 +58,7 @@ NetworkWeights CpuStrandingWeights();
 // To be served with prices, on any mix of pods that do not depart.
 NetworkWeights UniversalWeights();
 
-// mlp(x) in float32, sums in index order. Requires valid weights. Cost: hidden x (features + hidden) multiplications.
+// mlp(x) in float32, sums in index order. Requires valid weights whose mlp does not see the mix (ForMix). Cost: hidden x (features + hidden) multiplications.
 float MlpForward(const NetworkWeights& weights, const Features& x);
 double NetworkValue(const NetworkWeights& weights, const Features& x);
 // classes . z, z as ClassTerms computes it; 0 without classes. Cost: one multiplication a term.
