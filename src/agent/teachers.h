@@ -18,8 +18,10 @@ namespace berth {
 //                mixes (default, cpu250, gpuspec33, multigpu50), from the team's own experiments
 //   sharing      the same for mixes of shared GPUs, by hand: opens devices early, so that large parts of a device stop to fit in time,
 //                and leaves more to the prices (a tenth of universal's weights, partly used devices rewarded)
+//   auto         (of a training plan alone) departures, stranding or universal, whichever costs least where validation looks
 //   a path with a slash: the weights of a model directory
 // Errors: INVALID_ARGUMENT another name; those of ReadModelDir.
+inline constexpr std::string_view kBestTeacher = "auto";
 absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name);
 
 }  // namespace berth

@@ -1,6 +1,7 @@
 #include "agent/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <numeric>
@@ -54,14 +55,15 @@ class TrainerImpl : public Trainer {
       : workloads_(workloads), plan_(plan), options_(options) {}
 
   absl::Status Init() {
-    BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
+    if (plan_.teacher != kBestTeacher) {
+      BERTH_ASSIGN_OR_RETURN(teacher_, TeacherWeights(plan_.teacher));
+    }
     if (teacher_.depends_on_mix() && workloads_.size() == 1) teacher_ = ForMix(teacher_, MixShapeOf(workloads_.front()));
     if (plan_.has_network() && teacher_.hidden > 0) return InvalidField("teacher", plan_.teacher, "a linear potential where a network is trained on top; a network can be imitated");
     if (!plan_.imitate.empty()) {
       BERTH_ASSIGN_OR_RETURN(imitated_.emplace(), TeacherWeights(plan_.imitate));
       if (!imitated_->classes.empty()) return InvalidField("imitate", plan_.imitate, "a model without class terms");
     }
-    for (float& weight : teacher_.linear) weight *= static_cast<float>(plan_.teacher_scale);
     ArenaOptions arena;
     BERTH_ASSIGN_OR_RETURN(arena.form, ParseForm(plan_.form));
     arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
@@ -83,9 +85,13 @@ class TrainerImpl : public Trainer {
       }
       BERTH_ASSIGN_OR_RETURN(scaled_arena_, Arena::Create(scaled_, arena));
     }
-    space_.emplace(teacher_, plan_.features, TypicalPods(arena_->tables().mix()), arena_->class_models());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
     if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
+    if (plan_.teacher == kBestTeacher) {
+      BERTH_ASSIGN_OR_RETURN(teacher_, BestTeacher());
+    }
+    for (float& weight : teacher_.linear) weight *= static_cast<float>(plan_.teacher_scale);
+    space_.emplace(teacher_, plan_.features, TypicalPods(arena_->tables().mix()), arena_->class_models());
     fingerprint_ = ArithmeticFingerprint();
     state_.evolution = SeparableCmaEs(std::vector<double>(space_->shared(), 0), plan_.sigma, plan_.population).state();
     state_.best_coordinates.assign(space_->shared(), 0);
@@ -200,6 +206,23 @@ class TrainerImpl : public Trainer {
   absl::StatusOr<double> Validate(const NetworkWeights& weights) {
     BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts({&weights, 1}, validation_));
     return Mean(costs[0]);
+  }
+
+  // The built-in start that costs least where validation looks. No start is best on every mix.
+  absl::StatusOr<NetworkWeights> BestTeacher() {
+    constexpr std::array<std::string_view, 3> kNames = {"departures", "stranding", "universal"};
+    std::vector<NetworkWeights> starts;
+    for (std::string_view name : kNames) {
+      BERTH_ASSIGN_OR_RETURN(starts.emplace_back(), TeacherWeights(name));
+    }
+    BERTH_ASSIGN_OR_RETURN(const auto costs, arena_->RelativeCosts(starts, validation_));
+    size_t best = 0;
+    for (size_t i = 0; i < starts.size(); ++i) {
+      LogInfo("teacher {}: relative cost {:.3f}", kNames[i], Mean(costs[i]));
+      if (Mean(costs[i]) < Mean(costs[best])) best = i;
+    }
+    LogInfo("evolution starts at {}", kNames[best]);
+    return starts[best];
   }
 
   absl::Status MeasureTeacher() {

@@ -35,15 +35,16 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
   if (protocol == "churn") {
     if (parsed == Form::kStatic) return InvalidField("form", form, "loss, queue for the churn protocol");
     plan.node_count = 0;
-    plan.teacher = "departures";
+    plan.teacher = kBestTeacher;
     plan.loads = {0.9, 1.0, 1.1};
     plan.warmup_hours = 3;
     plan.price_period = 0.3;   // a cluster in balance changes slowly
     plan.price_smoothing = 0.3;
-    plan.generations = 50;
-    plan.class_generations = 50;
-    plan.seeds_per_generation = 2;
-    plan.least_sigma = 0.4;
+    plan.price_beta = 10;
+    plan.generations = 22;
+    plan.class_generations = 22;
+    plan.sigma = 0.4;
+    plan.least_sigma = 0.2;
     plan.critic_updates = 0;
     plan.ppo_updates = 0;
     plan.validate_every = 5;
@@ -101,7 +102,7 @@ std::optional<PricedOptions> PricesOf(const TrainingPlan& plan) {
 
 absl::Status ValidatePlan(const TrainingPlan& p) {
   BERTH_RETURN_IF_ERROR(ParseForm(p.form).status());
-  BERTH_RETURN_IF_ERROR(TeacherWeights(p.teacher).status());
+  if (p.teacher != kBestTeacher) BERTH_RETURN_IF_ERROR(TeacherWeights(p.teacher).status());
   if (p.protocol != "workload" && p.protocol != "churn" && p.protocol != "azure") return InvalidField("protocol", p.protocol, "workload, churn, azure");
   if (p.protocol == "azure") {
     if (p.dev.empty()) return InvalidField("dev", "", "the flavour file that is trained on, e.g. v1.dev.txt");

@@ -59,7 +59,7 @@ class PlanOptions {
     add("seed", &plan->seed, "of everything that is drawn");
     add("form", &plan->form, "loss (what fits nowhere is lost), queue (it waits) or static (arrivals only)");
     add("node_count", &plan->node_count, "scale the workload to this many nodes (0 = as it is; the static form's default)");
-    add("teacher", &plan->teacher, "where evolution starts: departures, stranding, cpu-stranding, keep-empty, universal, sharing, or the directory of a model");
+    add("teacher", &plan->teacher, "where evolution starts: auto (the best of departures, stranding and universal), departures, stranding, cpu-stranding, keep-empty, universal, sharing, or the directory of a model");
     add("teacher_scale", &plan->teacher_scale, "factor on its weights: below 1, prices weigh more");
     add("features", &plan->features, "evolution moves the weights of the first so many features (0 = all)");
     add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1; azure: hosts / peak need, e.g. 0.96,1");
