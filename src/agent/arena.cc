@@ -204,7 +204,7 @@ absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCostsOfRules(std
   std::vector<std::vector<double>> costs(names.size(), std::vector<double>(cases.size()));
   BERTH_RETURN_IF_ERROR(RunParallel(names.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
     const size_t r = i / cases.size(), c = i % cases.size();
-    BERTH_ASSIGN_OR_RETURN(costs[r][c], Run(*rules[options_.trace ? 0 : static_cast<size_t>(cases[c].mix)][r], cases[c], replicas));
+    BERTH_ASSIGN_OR_RETURN(costs[r][c], Run(*rules[WorkloadIndex(cases[c])][r], cases[c], replicas));
     return absl::OkStatus();
   }));
   BERTH_RETURN_IF_ERROR(MakeRelative(cases, &costs));

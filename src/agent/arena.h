@@ -97,7 +97,9 @@ class Arena {
   // Of a trace, what the cases are played on; empty without.
   absl::StatusOr<Replicas> Thin(std::span<const ArenaCase> cases) const;
   absl::StatusOr<double> Run(const Policy& policy, const ArenaCase& c, const Replicas& replicas) const;
-  const Mix& MixFor(const ArenaCase& c) const { return mixes_[options_.trace ? 0 : static_cast<size_t>(c.mix)]; }
+  // All cases of a trace share its one workload.
+  size_t WorkloadIndex(const ArenaCase& c) const { return options_.trace ? 0 : static_cast<size_t>(c.mix); }
+  const Mix& MixFor(const ArenaCase& c) const { return mixes_[WorkloadIndex(c)]; }
   // Divides [..][cases] by what the relative cost is relative to.
   absl::Status MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs);
 

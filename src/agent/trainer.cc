@@ -208,6 +208,16 @@ class TrainerImpl : public Trainer {
     return Mean(costs[0]);
   }
 
+  // Validates `weights`, which stand at `mean`, and keeps them where they cost less than the best so far; *best_cost 0 = none yet.
+  absl::Status KeepBest(const NetworkWeights& weights, const std::vector<double>& mean, double* best_cost, std::vector<double>* best, Json* fields) {
+    BERTH_ASSIGN_OR_RETURN(const double cost, Validate(weights));
+    (*fields)["validation_relative_cost"] = cost;
+    if (*best_cost != 0 && !(cost < *best_cost)) return absl::OkStatus();
+    *best_cost = cost;
+    *best = mean;
+    return absl::OkStatus();
+  }
+
   // The built-in start that costs least where validation looks. No start is best on every mix.
   absl::StatusOr<NetworkWeights> BestTeacher() {
     constexpr std::array<std::string_view, 3> kNames = {"departures", "stranding", "universal"};
@@ -244,12 +254,7 @@ class TrainerImpl : public Trainer {
     BERTH_RETURN_IF_ERROR(Generation(&state_.evolution, kEvolutionStream, [&](const auto& x) { return Linear(x); }, &fields));
     const int64_t done = state_.update + 1;
     if (done % plan_.validate_every == 0 || done == plan_.generations) {
-      BERTH_ASSIGN_OR_RETURN(const double cost, Validate(Linear(state_.evolution.mean)));
-      fields["validation_relative_cost"] = cost;
-      if (state_.best_evolution == 0 || cost < state_.best_evolution) {
-        state_.best_evolution = cost;
-        state_.best_coordinates = state_.evolution.mean;
-      }
+      BERTH_RETURN_IF_ERROR(KeepBest(Linear(state_.evolution.mean), state_.evolution.mean, &state_.best_evolution, &state_.best_coordinates, &fields));
     }
     log_->Write("evolution", done, fields);
     return fmt::format("evolution, relative cost {:.3f} (teacher {:.3f})", state_.best_evolution > 0 ? state_.best_evolution : state_.teacher_cost, state_.teacher_cost);
@@ -306,12 +311,8 @@ class TrainerImpl : public Trainer {
     BERTH_RETURN_IF_ERROR(Generation(&state_.network_evolution, kNetworkStream, [&](const auto& x) { return WithLastLayer(x); }, &fields));
     const int64_t done = state_.update + 1 - first_ppo() - plan_.ppo_updates;
     if (done % plan_.validate_every == 0 || done == plan_.network_generations) {
-      BERTH_ASSIGN_OR_RETURN(const double cost, Validate(WithLastLayer(state_.network_evolution.mean)));
-      fields["validation_relative_cost"] = cost;
-      if (state_.best_network_evolution == 0 || cost < state_.best_network_evolution) {
-        state_.best_network_evolution = cost;
-        state_.best_last_layer = state_.network_evolution.mean;
-      }
+      BERTH_RETURN_IF_ERROR(KeepBest(WithLastLayer(state_.network_evolution.mean), state_.network_evolution.mean, &state_.best_network_evolution,
+                                     &state_.best_last_layer, &fields));
     }
     log_->Write("network-evolution", state_.update + 1, fields);
     return fmt::format("network evolution, relative cost {:.3f} (before {:.3f})", state_.best_network_evolution > 0 ? state_.best_network_evolution : state_.best_network, state_.best_network);

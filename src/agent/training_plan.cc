@@ -32,9 +32,15 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
   TrainingPlan plan;
   plan.form = std::string(form);
   plan.protocol = std::string(protocol);
+  if (protocol == "churn" || protocol == "azure") {
+    plan.node_count = 0;
+    plan.critic_updates = 0;
+    plan.ppo_updates = 0;
+    plan.validate_every = 5;
+    plan.validation_seeds = 4;
+  }
   if (protocol == "churn") {
     if (parsed == Form::kStatic) return InvalidField("form", form, "loss, queue for the churn protocol");
-    plan.node_count = 0;
     plan.teacher = kBestTeacher;
     plan.loads = {0.9, 1.0, 1.1};
     plan.warmup_hours = 3;
@@ -45,17 +51,12 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.class_generations = 22;
     plan.sigma = 0.4;
     plan.least_sigma = 0.2;
-    plan.critic_updates = 0;
-    plan.ppo_updates = 0;
-    plan.validate_every = 5;
-    plan.validation_seeds = 4;
     plan.gate_seeds = 12;
     plan.test_seeds = 8;
     return plan;
   }
   if (protocol == "azure") {
     if (parsed != Form::kLoss) return InvalidField("form", form, "loss for the azure protocol");
-    plan.node_count = 0;
     plan.teacher = "cpu-stranding";
     plan.loads = {0.96, 1.0};
     plan.generations = 20;
@@ -64,10 +65,6 @@ absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view
     plan.seeds_per_generation = 1;
     plan.sigma = 0.25;   // the weights of cpu-stranding are small, and what it gets right is soon lost
     plan.least_sigma = 0.1;
-    plan.critic_updates = 0;
-    plan.ppo_updates = 0;
-    plan.validate_every = 5;
-    plan.validation_seeds = 4;
     plan.gate_seeds = 8;
     plan.test_seeds = 6;
     return plan;

@@ -87,7 +87,7 @@ struct TrainingPlan {
 std::optional<PricedOptions> PricesOf(const TrainingPlan& plan);
 
 // What differs by form: the static form runs on the whole cluster, without discount, on two orders a generation. What differs
-// by protocol: churn starts from departures, evolves terms of single classes too, leaves the network out, and ships nothing
+// by protocol: churn starts at the best of three teachers, with prices, evolves terms of single classes too, leaves the network out, and ships nothing
 // that does not beat every one of RulesToBeat(); azure does so too, from cpu-stranding, on thinnings of the trace.
 // Errors: INVALID_ARGUMENT an unknown form or protocol.
 absl::StatusOr<TrainingPlan> DefaultPlan(std::string_view form, std::string_view protocol = "workload");
