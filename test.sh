@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and tests Berth, from nothing on a fresh Debian 12.
-#   ./test.sh            asan (address, undefined-behaviour and leak sanitizers, without LibTorch; label fast), dev (assertions;
-#                        label fast), then release (all but e2e)
+#   ./test.sh            asan (address, undefined-behaviour and leak sanitizers and assertions, without LibTorch; label fast), then
+#                        release (all but e2e)
 #   ./test.sh --quick    release alone, label fast
 #   ./test.sh --e2e      the default, and e2e against a real Kubernetes control plane of one version; so does CI=true
 #   ./test.sh --e2e-all  the same with every version that is supported
@@ -55,8 +55,6 @@ if $is_quick; then
 else
   build asan
   run_tests asan -L '^fast$'
-  build dev
-  run_tests dev -L '^fast$'
   build release
   if $is_e2e; then
     export BERTH_E2E_VERSIONS=$versions

@@ -15,6 +15,17 @@ function(berth_library folder)
   endforeach()
 endfunction()
 
+# The precompiled header of GoogleTest, compiled once for all test programs.
+function(berth_test_header)
+  if(TARGET berth_test_header)
+    return()
+  endif()
+  file(WRITE ${CMAKE_BINARY_DIR}/test_header.cc "")
+  add_library(berth_test_header OBJECT ${CMAKE_BINARY_DIR}/test_header.cc)
+  target_link_libraries(berth_test_header PRIVATE berth_flags GTest::gmock)
+  target_precompile_headers(berth_test_header PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+endfunction()
+
 # berth_tests(<folder> SOURCES a_test.cc ... [LABEL fast|full|e2e] [LINK libs ...] [NAME suffix])
 # One test program a folder and label. A test's label says when it runs: fast (all of it under 60 s), full, e2e.
 function(berth_tests folder)
@@ -33,7 +44,8 @@ function(berth_tests folder)
   if(TARGET berth_${name})
     target_link_libraries(${target} PRIVATE berth_${name})
   endif()
-  target_precompile_headers(${target} PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+  berth_test_header()
+  target_precompile_headers(${target} REUSE_FROM berth_test_header)
   set(serial)
   if(ARG_LABEL STREQUAL "e2e")   # each has the machine to itself
     set(serial RUN_SERIAL TRUE)
