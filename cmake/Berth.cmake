@@ -23,6 +23,7 @@ function(berth_test_header)
   file(WRITE ${CMAKE_BINARY_DIR}/test_header.cc "")
   add_library(berth_test_header OBJECT ${CMAKE_BINARY_DIR}/test_header.cc)
   target_link_libraries(berth_test_header PRIVATE berth_flags GTest::gmock)
+  target_compile_options(berth_test_header PRIVATE -pthread)   # some libraries bring it, and it must be the same everywhere
   target_precompile_headers(berth_test_header PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
 endfunction()
 
@@ -45,6 +46,7 @@ function(berth_tests folder)
     target_link_libraries(${target} PRIVATE berth_${name})
   endif()
   berth_test_header()
+  target_compile_options(${target} PRIVATE -pthread)
   target_precompile_headers(${target} REUSE_FROM berth_test_header)
   set(serial)
   if(ARG_LABEL STREQUAL "e2e")   # each has the machine to itself

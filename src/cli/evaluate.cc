@@ -10,6 +10,7 @@
 #include "cli/evaluate_azure.h"
 #include "cli/evaluate_bound.h"
 #include "cli/evaluate_churn.h"
+#include "cli/evaluate_matrix.h"
 #include "cli/verbs.h"
 #include "evaluate/evaluate.h"
 #include "evaluate/heat_map.h"
@@ -343,11 +344,34 @@ absl::Status RunAzure(const Flags& flags, const CLI::App& verb) {
   return absl::OkStatus();
 }
 
+absl::Status RunMatrix(const Flags& flags, const CLI::App& verb) {
+  if (flags.form != "loss") return InvalidField("--form", flags.form, "loss for the matrix protocol");
+  MatrixFlags matrix;
+  matrix.nodes = flags.nodes;
+  matrix.pods = SplitList(flags.pods);
+  matrix.sample_nodes = SplitList(flags.sample_nodes);
+  matrix.lives = flags.lives;
+  BERTH_ASSIGN_OR_RETURN(matrix.loads, ParseNumbers("--load", flags.load, 1e-6, 10));
+  BERTH_ASSIGN_OR_RETURN(matrix.seeds, ParseSeeds("--seeds", flags.seeds));
+  matrix.warmup_hours = flags.warmup_hours;
+  matrix.window_hours = flags.window_hours;
+  matrix.policies = flags.policies.empty() ? DefaultPolicies(true) : SplitList(flags.policies);
+  matrix.models = flags.models;
+  matrix.learns_mix = flags.learns_mix;
+  matrix.run = {flags.jobs, flags.is_quiet};
+  BERTH_ASSIGN_OR_RETURN(const MatrixAnswer answer, EvaluateMatrix(matrix));
+  BERTH_RETURN_IF_ERROR(WriteOut(flags, verb, answer.json, answer.report));
+  if (flags.json) fmt::print("{}\n", answer.json.dump());
+  else fmt::print("{}", TextTable(answer.report.tables.front()));
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags, const CLI::App& verb) {
   if (flags.protocol == "azure") return RunAzure(flags, verb);
   if (flags.protocol == "fgd") return RunFgd(flags, verb);
   if (flags.protocol == "churn") return RunDepartures(flags, verb);
-  return InvalidField("--protocol", flags.protocol, "fgd, churn, azure");
+  if (flags.protocol == "matrix") return RunMatrix(flags, verb);
+  return InvalidField("--protocol", flags.protocol, "fgd, churn, azure, matrix");
 }
 
 const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& result) {
@@ -359,9 +383,10 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
       "  berth evaluate --protocol fgd --nodes N.csv --pods P.csv --arrival A.csv --noderank R.csv --policies best-fit,fgd,stranding --seeds 42-51 --json\n"
       "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --sample-nodes 151 --load 0.9,1.0,1.1 --seeds 101-108 --model DIR --json\n"
       "  berth evaluate --protocol churn --nodes N.csv --pods P.csv --form queue --load 1.0 --aging-limit 3600 --held-nodes 4 --policies fgd,fgd-keep-empty\n"
+      "  berth evaluate --protocol matrix --nodes N.csv --pods default.csv,cpu250.csv --sample-nodes 50,151,all --load 0.9,1.0 --seeds 1-8 --model A --model B --out report/\n"
       "  berth evaluate --protocol azure --dev v1.dev.txt --test v1.test.txt --host 64/192 --replicas 6 --policies best-fit,fgd,index\n"
       "  berth evaluate --workload vm-like --policies best-fit,index --out report/");
-  verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; azure: the Azure VM trace on identical hosts; fgd: the published protocol, arrivals only")->capture_default_str();
+  verb->add_option("--protocol", flags->protocol, "churn: pods arrive and depart; matrix: churn on every pod list and size that is given, against the best rule of each; azure: the Azure VM trace on identical hosts; fgd: the published protocol, arrivals only")->capture_default_str();
   verb->add_option("--workload", flags->workload, "a built-in workload (openb-like, vm-like) or a file of Berth's format")->capture_default_str();
   verb->add_option("--node-count", flags->node_count, "scale the workload to this many nodes (0 = as it is)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000}));
   verb->add_option("--form", flags->form, "churn: loss (what fits nowhere is lost) or queue (it waits)")->capture_default_str();
@@ -369,9 +394,9 @@ const VerbRegistration kEvaluate("evaluate", [](CLI::App& app, VerbResult& resul
   AddAdmissionFlags(*verb, flags->admission);
   verb->add_option("--warmup-hours", flags->warmup_hours, "churn: not counted (default 5; with --lives trace 4)")->check(CLI::Range(0.0, 1e5));
   verb->add_option("--window-hours", flags->window_hours, "churn: counted (default 30; with --sample-nodes all 3, with --lives trace 18)")->check(CLI::Range(1e-3, 1e5));
-  verb->add_option("--nodes", flags->nodes, "fgd, churn: node list (openb CSV)");
-  verb->add_option("--pods", flags->pods, "fgd, churn: pod list (openb CSV)");
-  verb->add_option("--sample-nodes", flags->sample_nodes, "churn on openb files: this many nodes, shapes by largest remainder, or all")->capture_default_str();
+  verb->add_option("--nodes", flags->nodes, "fgd, churn, matrix: node list (openb CSV)");
+  verb->add_option("--pods", flags->pods, "fgd, churn: pod list (openb CSV); matrix: one or more with commas between");
+  verb->add_option("--sample-nodes", flags->sample_nodes, "churn on openb files: this many nodes, shapes by largest remainder, or all; matrix: one or more, e.g. 50,151,all")->capture_default_str();
   verb->add_option("--lives", flags->lives, "churn on openb files: exponential (mean 1 h) or trace (of the pod list, at most 2 h)")->capture_default_str();
   verb->add_option("--arrival", flags->arrival, "fgd: arrival orders, one column a seed");
   verb->add_option("--noderank", flags->noderank, "fgd: node ranks, one column a seed");

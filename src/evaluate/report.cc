@@ -138,16 +138,24 @@ absl::StatusOr<std::string> DrawSvg(const HeatMap& map) {
   }
   std::string script = fmt::format(
       "set terminal svg size 860,560 dynamic font 'sans-serif,12' background rgb 'white'\n"
-      "set title {}\nset xlabel {}\nset ylabel {}\nset ytics ({})\nset tics out\nset cbrange [0:1]\nset cblabel 'share in use'\n"
-      "set palette defined (0 '#f7fbff', 0.5 '#6baed6', 0.9 '#08519c', 1 '#08306b')\n"
-      "set xrange [{}:{}]\nset yrange [-0.5:{}.5]\n$m << EOD\n",
-      Literal(map.title), Literal(map.x_label), Literal(map.y_label), ticks, map.x_low, map.x_high, rows - 1);
+      "set title {}\nset xlabel {}\nset ylabel {}\nset ytics ({})\nset tics out\nset cbrange [{}:{}]\nset cblabel {}\n"
+      "set palette defined {}\nset xrange [{}:{}]\nset yrange [-0.5:{}.5]\n",
+      Literal(map.title), Literal(map.x_label), Literal(map.y_label), ticks, map.least, map.most, Literal(map.scale),
+      map.least < 0 ? fmt::format("({} '#b2182b', 0 '#f7f7f7', {} '#2166ac')", map.least, map.most) : "(0 '#f7fbff', 0.5 '#6baed6', 0.9 '#08519c', 1 '#08306b')",
+      map.x_low, map.x_high, rows - 1);
+  const bool has_columns = map.column_labels.size() == map.columns;
+  if (has_columns) {
+    std::string names;
+    for (size_t c = 0; c < map.columns; ++c) names += fmt::format("{}{} {}", c > 0 ? ", " : "", Literal(map.column_labels[c]), map.x_low + (static_cast<double>(c) + 0.5) * width);
+    script += fmt::format("set xtics rotate by -20 ({})\n", names);
+  }
+  script += "$m << EOD\n";
   for (size_t r = 0; r < rows; ++r) {
     for (size_t c = 0; c < map.columns; ++c) {
       script += fmt::format("{} {} {:.3f}\n", map.x_low + (static_cast<double>(c) + 0.5) * width, r, map.values[r * map.columns + c]);
     }
   }
-  return Filter("gnuplot", script + "EOD\nplot $m using 1:2:3 with image notitle\n");
+  return Filter("gnuplot", script + "EOD\nplot $m using 1:2:3 with image notitle" + (has_columns ? ", $m using 1:2:(sprintf('%.1f', $3)) with labels notitle\n" : "\n"));
 }
 
 std::string HtmlReport(const Report& report) {

@@ -25,13 +25,16 @@ struct Plot {
 // The plot as SVG text, drawn by gnuplot. Errors: FAILED_PRECONDITION gnuplot is not installed or failed.
 absl::StatusOr<std::string> DrawSvg(const Plot& plot);
 
-// Shares from 0 to 1 as colours.
+// Numbers as colours.
 struct HeatMap {
   std::string title, x_label, y_label;
   double x_low = 0, x_high = 1;              // of the columns together
   std::vector<std::string> row_labels;       // from the bottom; empty ones are not written
   size_t columns = 0;
   std::vector<double> values;                // [row][column]
+  std::string scale = "share in use";        // what the colours stand for
+  double least = 0, most = 1;                // of the colours; below 0 has another colour than above
+  std::vector<std::string> column_labels;    // in place of x_low and x_high; the cells then show their numbers
 };
 absl::StatusOr<std::string> DrawSvg(const HeatMap& map);
 

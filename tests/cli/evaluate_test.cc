@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -115,6 +116,51 @@ TEST(EvaluateChurn, BadFlagsAreNamed) {
     EXPECT_THAT(ran.err, HasSubstr(c.message));
   }
   EXPECT_THAT(Berth({"evaluate", "--protocol", "churn", "--nodes", nodes.path()}).err, HasSubstr("--nodes and --pods together"));
+}
+
+TEST(EvaluateMatrix, ComparesEveryPolicyWithTheBestRuleOfEveryColumn) {
+  const TempFile nodes(kNodes), pods(kPods), more_pods(std::string(kPods) + "p4,4000,1024,1,200,,1,100\n");
+  const fs::path out = fs::temp_directory_path() / ("berth-matrix-" + std::to_string(getpid()));
+  const std::vector<std::string> common = {"evaluate", "--protocol", "matrix", "--nodes", nodes.path(), "--seeds", "1-3", "--load", "0.9,1.1", "--jobs", "1", "--quiet", "--json"};
+  const auto run = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), common.begin(), common.end());
+    return Berth(flags);
+  };
+  const Ran ran = run({"--pods", pods.path() + "," + more_pods.path(), "--sample-nodes", "all,9", "--policies", "best-fit,first-fit,stranding", "--out", out.string()});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const auto cells = nlohmann::json::parse(ran.out)["cells"];
+  ASSERT_EQ(cells.size(), 2u * 4 * 3);   // loads, columns, policies
+  for (const auto& cell : cells) {
+    const double below = cell["below_percent"];
+    if (cell["policy"] == cell["best_rule"]) {
+      EXPECT_EQ(below, 0);
+    } else if (cell["policy"] != "stranding") {   // of two rules, the other
+      EXPECT_LE(below, 0);
+    }
+    EXPECT_NE(cell["best_rule"], "stranding");                     // no rule
+    EXPECT_NEAR(cell["difference"].get<double>(), cell["rejected_gpu_hours_percent"].get<double>() - cell["best_rule_percent"].get<double>(), 1e-9);
+    EXPECT_TRUE(cell["nodes"] == 3 || cell["nodes"] == 9);
+  }
+  // A column alone is what the churn protocol gives.
+  const auto churn = nlohmann::json::parse(Berth(Churn(nodes, pods, {"--sample-nodes", "9"})).out);
+  double sum = 0;
+  for (const auto& r : churn["runs"]) sum += r["policy"] == "best-fit" && r["load"] == 0.9 ? r["rejected_gpu_hours_percent"].get<double>() / 3 : 0;
+  bool is_found = false;
+  for (const auto& cell : cells) {
+    if (cell["policy"] != "best-fit" || cell["load"] != 0.9 || cell["nodes"] != 9 || std::abs(cell["rejected_gpu_hours_percent"].get<double>() - sum) > 1e-9) continue;
+    is_found = true;
+  }
+  EXPECT_TRUE(is_found);
+  std::ifstream in(out / "report.html");
+  const std::string html((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_THAT(html, HasSubstr("best rule"));
+  EXPECT_TRUE(html.find("<svg") != std::string::npos || html.find("No plot of") != std::string::npos);
+  std::error_code error;
+  fs::remove_all(out, error);
+  EXPECT_THAT(run({"--pods", pods.path(), "--policies", "stranding"}).err, HasSubstr("no rule"));
+  EXPECT_THAT(run({"--pods", pods.path(), "--form", "queue"}).err, HasSubstr("--form"));
+  EXPECT_THAT(run({"--pods", pods.path(), "--sample-nodes", "all,some"}).err, HasSubstr("--sample-nodes"));
+  EXPECT_NE(run({}).code, 0);
 }
 
 struct AzureFolder {
