@@ -101,6 +101,7 @@ std::shared_ptr<const Policy> MakeTablePolicy(NetworkWeights weights, FeatureTab
   spec.info.name = "in-training";
   spec.info.kind = "model";
   spec.info.is_adaptive = prices.has_value();
+  spec.info.key_fields.exit_class = LooksAtExits(weights);
   spec.tie = TieRule::kLeastFreeMemory;
   spec.scorer = [shared = std::make_shared<const NetworkWeights>(std::move(weights)), table, mix, prices] {
     auto potential = [shared, table](const PodMix&) -> std::unique_ptr<Potential> { return std::make_unique<TablePotential>(shared, table); };

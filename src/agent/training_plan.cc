@@ -20,7 +20,7 @@ constexpr uint64_t kMixSeed = 20'001;   // of the thinning whose mix a model loo
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainingPlan, protocol, workload, nodes, pods, sample_nodes, lives, dev, host, keep, heavy_copies,
                                                 mixes, mix_weights, price_beta, price_period, price_horizon, price_smoothing, typed_safety,
-                                                multi_safety, seed, form, node_count, teacher, teacher_scale, features, loads, warmup_hours,
+                                                multi_safety, seed, form, node_count, teacher, teacher_scale, features, lifetimes, loads, warmup_hours,
                                                 window_hours, generations, class_generations, population, seeds_per_generation, sigma, least_sigma, hidden,
                                                 imitate, imitation_updates, imitation_lr, critic_updates, ppo_updates, groups, rollouts, decisions, candidates, minibatch,
                                                 epochs, critic_epochs, lr, critic_lr, clip, target_kl, entropy, kl_teacher,
@@ -186,6 +186,9 @@ absl::Status ValidatePlan(const TrainingPlan& p) {
   }
   if (p.imitate.empty() != (p.imitation_updates == 0)) {
     return InvalidField("imitation_updates", fmt::format("{}", p.imitation_updates), p.imitate.empty() ? "0 where imitate names nobody" : "1 or more where imitate names a teacher");
+  }
+  if (p.lifetimes && (p.form == "static" || p.has_network())) {
+    return InvalidField("lifetimes", "true", "false in the static form, where nothing ends, and where a network is trained: rollouts do not look at lives");
   }
   if (p.class_generations > 0 && !p.mixes.empty()) {
     return InvalidField("class_generations", fmt::format("{}", p.class_generations), "0 with several mixes: each has classes of its own");

@@ -42,6 +42,7 @@ struct TrainingPlan {
   std::string teacher = "stranding";         // where evolution starts; see teachers.h
   double teacher_scale = 1;                  // its weights times this; below 1 prices weigh more against them
   int features = 32;                         // evolution moves the weights of the first so many (the rest tell mixes apart); 0 = all
+  bool lifetimes = false;                    // evolution also moves the weights of when nodes will be empty
   std::vector<double> loads{0.9, 1.0};       // of the forms with departures; azure: hosts / need of the replica
   double warmup_hours = 4, window_hours = 10;
 

@@ -12,6 +12,7 @@ namespace berth {
 namespace {
 
 constexpr double kFeatureScale = 0.3;
+constexpr double kExitScale = 1;
 constexpr double kDeadScale = 0.9;        // "dead" is in GPUs and weighs more
 constexpr double kFragmentExponent = 1, kMostExponent = 8;
 constexpr double kHostedScale = 0.6, kModelScale = 1.5;
@@ -21,6 +22,8 @@ constexpr double kTermScale = 0.3;        // of all terms of a class without GPU
 constexpr std::array<std::string_view, 9> kWithoutGpus = {"sqrt_cpu",  "sqrt_mem",     "is_empty",     "cpu_share",  "mem_share",
                                                           "cpu_fragment", "mem_fragment", "cpu_share_2", "share_gap"};
 
+bool IsOfExits(size_t feature) { return feature >= kFirstExitFeature && feature < kFirstExitFeature + kExitFeatures; }
+
 size_t IndexOf(std::string_view feature) {
   const auto names = FeatureNames();
   return static_cast<size_t>(std::find(names.begin(), names.end(), feature) - names.begin());
@@ -28,11 +31,16 @@ size_t IndexOf(std::string_view feature) {
 
 }  // namespace
 
-WeightSpace::WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models)
+WeightSpace::WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models, bool lifetimes)
     : start_(std::move(start)), has_gpus_(HasGpus(typical)), class_models_(std::move(class_models)), scales_(kFeatureCount, kFeatureScale) {
   scales_[IndexOf("dead")] = kDeadScale;
   for (size_t i = 0; i < (features > 0 ? static_cast<size_t>(features) : kFeatureCount); ++i) {
+    if (IsOfExits(i)) continue;
     if (has_gpus_ || std::find(kWithoutGpus.begin(), kWithoutGpus.end(), FeatureNames()[i]) != kWithoutGpus.end()) moves_.push_back(i);
+  }
+  for (size_t i = kFirstExitFeature; lifetimes && i < kFirstExitFeature + kExitFeatures; ++i) {
+    scales_[i] = kExitScale;
+    moves_.push_back(i);
   }
   std::map<std::pair<int, std::vector<std::string>>, size_t> groups;
   for (const MixClass& c : typical) {

@@ -18,7 +18,7 @@ class WeightSpace {
  public:
   // The weights of `start`'s first `features` features move (0 = of all), and its class terms where they are of the same pods and models. `typical` pods and `class_models` as
   // the arena's.
-  WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models);
+  WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models, bool lifetimes = false);
   size_t shared() const { return moves_.size(); }
   size_t all() const { return moves_.size() + (has_gpus_ ? 2 * groups_ + 3 * class_models_.size() : 3 * group_of_.size()); }
   // x: shared() or all() coordinates; with shared() alone the weights have no class terms. A class's fragment weighs e^x

@@ -11,6 +11,7 @@ namespace berth {
 namespace {
 
 constexpr uint32_t kMaxRank = 1u << 26;
+constexpr size_t kMaxExitClasses = 4096;
 constexpr double kWeightFloor = 0.1;  // of the configured weight, while a node ramps up (envoyproxy/envoy#19526)
 
 // Whether a node may refuse pods that ask for nothing special.
@@ -128,6 +129,7 @@ NodeState ClusterState::StateOf(const NodeRecord& r) const {
   s.is_empty = r.pod_count == 0;
   s.has_pod_slot = r.pod_count < r.spec.max_pods;
   if (options_.key_fields.pod_count) s.pod_count = static_cast<uint32_t>(r.pod_count);
+  if (options_.key_fields.exit_class) s.exit_class = r.exit_class;
   if (options_.key_fields.gpu_affinity) {
     for (size_t i = 0; i < kAffinityCount; ++i) {
       if (r.affinity_count[i] > 0) s.gpu_affinity = static_cast<uint8_t>(s.gpu_affinity | 1u << i);
@@ -353,6 +355,27 @@ absl::Status ClusterState::RemoveNode(NodeId id) {
   return absl::OkStatus();
 }
 
+void ClusterState::SetExitClass(NodeId id, uint8_t exit_class) {
+  NodeRecord& record = nodes_[id.value];
+  if (record.exit_class == exit_class) return;
+  if (!options_.key_fields.exit_class) {
+    record.exit_class = exit_class;
+    return;
+  }
+  Leave(id);
+  record.exit_class = exit_class;
+  Enter(id);
+  ++generation_;
+}
+
+void ClusterState::SetExitClass(const ResolvedRequest& request, uint8_t exit_class) {
+  ResolvedRequest key = request;
+  key.exit_class = 0;
+  const auto it = exit_classes_.find(key);
+  if (it != exit_classes_.end()) it->second = exit_class;
+  else if (exit_classes_.size() < kMaxExitClasses) exit_classes_.emplace(key, exit_class);
+}
+
 void ClusterState::KeyBy(const KeyFields& fields) {
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     if (nodes_[i].is_present) Leave(NodeId(i));
@@ -388,6 +411,10 @@ ResolvedRequest ClusterState::Resolve(const PodRequest& request) const {
     const auto it = std::find(extended_names_.begin(), extended_names_.end(), e.name);
     if (it != extended_names_.end()) r.extended[static_cast<size_t>(it - extended_names_.begin())] = e.amount;
     else if (e.amount > 0) r.is_impossible = 1;
+  }
+  if (options_.key_fields.exit_class) {
+    const auto it = exit_classes_.find(r);
+    if (it != exit_classes_.end()) r.exit_class = it->second;
   }
   return r;
 }

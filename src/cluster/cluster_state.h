@@ -63,6 +63,7 @@ class ClusterState {
     ExtendedAmounts extended{};
     std::array<int16_t, kMaxDevices> gpu_milli{};  // free, by device index
     int32_t pod_count = 0;
+    uint8_t exit_class = 0;
     std::array<int32_t, kAffinityCount> affinity_count{};
     uint32_t shape = 0;
     uint32_t member_position = 0;                // in the members of its class
@@ -118,6 +119,10 @@ class ClusterState {
   absl::Status ForcePlace(const ResolvedRequest& request, NodeId node, DeviceSet devices);
   // Takes back what Place charged. Devices that the node no longer has are not credited. Errors: NOT_FOUND.
   absl::Status Remove(const ResolvedRequest& request, NodeId node, DeviceSet devices);
+  // When a node will be empty, and how long a pod of this request would keep a node, both as classes (node_exits.h). Kept always, looked
+  // at where the cluster is keyed by them. Requires a present node.
+  void SetExitClass(NodeId node, uint8_t exit_class);
+  void SetExitClass(const ResolvedRequest& request, uint8_t exit_class);
   // Adds a response-time sample to the node's smoothed value.
   void ReportResponse(NodeId node, double response_us);
   void set_now_us(int64_t now_us) { now_us_ = now_us; }
@@ -271,6 +276,7 @@ class ClusterState {
   size_t restricted_nodes_ = 0;
   uint32_t last_placed_rank_ = 0xffffffff;
   int64_t virtual_now_ = 0;
+  absl::flat_hash_map<ResolvedRequest, uint8_t> exit_classes_;   // by requests with exit_class 0
   int64_t total_gpu_milli_ = 0, total_cpu_milli_ = 0, total_mem_bytes_ = 0;
   int64_t used_gpu_milli_ = 0, used_cpu_milli_ = 0, used_mem_bytes_ = 0;
   size_t active_nodes_ = 0;

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kMaxSum = int64_t{1} << 61;
 // Free milli of one device may be as low as this: int16, less one more whole device.
 constexpr int32_t kLowestDeviceMilli = -31'000;
+constexpr size_t kNodesLookedAt = 4;      // at a placement, for when they will be empty
 constexpr size_t kMaxRefused = 65'536;   // refused pods remembered; then all are forgotten
 
 DeviceSet AllDevices(int32_t gpu_count) { return (DeviceSet{1} << gpu_count) - 1; }
@@ -172,7 +173,7 @@ absl::StatusOr<Generation> Ledger::End(std::string_view pod_id, bool only_assume
     return absl::FailedPreconditionError(
         fmt::format("pod.id is {}, which is confirmed: only an assumed pod can be forgotten", Quoted(pod_id)));
   }
-  EraseRecord(*slot);
+  EraseRecord(*slot, !only_assumed);
   return state_.generation();
 }
 
@@ -203,11 +204,11 @@ uint32_t Ledger::NewRecord(const Pod& pod, PodPhase phase) {
   return slot;
 }
 
-void Ledger::EraseRecord(uint32_t slot) {
+void Ledger::EraseRecord(uint32_t slot, bool is_over) {
   Record& record = records_[slot];
   if (record.node.is_valid()) {
     const NodeId node = record.node;
-    Uncharge(slot);
+    Uncharge(slot, is_over);
     Touch(node);
   } else {
     Unlist(slot);
@@ -226,6 +227,9 @@ void Ledger::ListOnNode(uint32_t slot, NodeId node) {
   record.node = node;
   record.position = static_cast<uint32_t>(pods_of_node_[node.value].size());
   pods_of_node_[node.value].push_back(slot);
+  const int64_t now_us = options_.clock->MonotonicMicros();
+  exits_.Came(slot, record.charged, node, now_us, &state_);
+  exits_.Refresh(kNodesLookedAt, now_us, &state_);
 }
 
 void Ledger::ListAsOrphan(uint32_t slot, const std::string& node) {
@@ -272,8 +276,9 @@ bool Ledger::ForceCharge(uint32_t slot, NodeId node) {
   return true;
 }
 
-void Ledger::Uncharge(uint32_t slot) {
+void Ledger::Uncharge(uint32_t slot, bool is_over) {
   Record& record = records_[slot];
+  exits_.Went(slot, is_over, options_.clock->MonotonicMicros(), &state_);
   Must(state_.Remove(record.charged, record.node, record.charged_devices), "taking back a charge");
   Unlist(slot);
   record.node = NodeId();
@@ -480,7 +485,7 @@ void Ledger::ApplyChange(const Change& change, ChangeReport& report) {
   if (const auto* drop = std::get_if<DropNode>(&change)) return DoRemoveNode(*state_.FindNode(drop->name), report);
   if (const auto* end = std::get_if<EndPod>(&change)) {
     report.ended.push_back(end->id);
-    return EraseRecord(*SlotOf(end->id));
+    return EraseRecord(*SlotOf(end->id), true);
   }
   const auto& response = std::get<ReportResponse>(change);
   state_.ReportResponse(*state_.FindNode(response.node), response.response_us);
@@ -528,7 +533,7 @@ void Ledger::DoUpsertNode(const Node& node, ChangeReport& report) {
     const DeviceSet charged = record.devices & present;
     if (charged == record.charged_devices && state_.Resolve(record.pod.request).extended == record.charged.extended) continue;
     const DeviceSet was = record.charged_devices;
-    Uncharge(slot);
+    Uncharge(slot, false);
     if (!ForceCharge(slot, *known)) {
       record.orphan_node.clear();
       ListAsOrphan(slot, node.name);
@@ -549,6 +554,7 @@ void Ledger::DoRemoveNode(NodeId id, ChangeReport& report) {
   std::vector<uint32_t> pods;
   pods.swap(pods_of_node_[id.value]);
   for (uint32_t slot : pods) {
+    exits_.Went(slot, false, options_.clock->MonotonicMicros(), &state_);
     ListAsOrphan(slot, name);
     report.orphaned.push_back(records_[slot].pod.id);
   }
@@ -575,7 +581,7 @@ void Ledger::DoRunPod(const RunningPod& running, ChangeReport& report) {
       return;
     }
     if (!is_there || !same_devices) report.moved.push_back(pod.id);
-    EraseRecord(*known);
+    EraseRecord(*known, false);
   }
   state_.set_now_us(options_.clock->MonotonicMicros());
   const uint32_t slot = NewRecord(pod, PodPhase::kConfirmed);

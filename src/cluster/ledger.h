@@ -38,6 +38,7 @@
 #include "absl/synchronization/mutex.h"
 #include "base/clock.h"
 #include "cluster/cluster_state.h"
+#include "cluster/node_exits.h"
 #include "cluster/policy.h"
 
 namespace berth {
@@ -206,12 +207,13 @@ class Ledger {
   void DoRemoveNode(NodeId id, ChangeReport& report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DoRunPod(const RunningPod& running, ChangeReport& report) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   uint32_t NewRecord(const Pod& pod, PodPhase phase) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void EraseRecord(uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `is_over`: the pod has lived its life; otherwise it was moved, or never ran.
+  void EraseRecord(uint32_t slot, bool is_over) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ListOnNode(uint32_t slot, NodeId node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ListAsOrphan(uint32_t slot, const std::string& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unlist(uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool ForceCharge(uint32_t slot, NodeId node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Uncharge(uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Uncharge(uint32_t slot, bool is_over) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   DeviceSet ChooseDevices(NodeId node, const PodRequest& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Touch(NodeId node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   PodInfo InfoOf(const Record& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -222,6 +224,7 @@ class Ledger {
   const Options options_;
   mutable absl::Mutex mu_;
   ClusterState state_ ABSL_GUARDED_BY(mu_);
+  NodeExits exits_ ABSL_GUARDED_BY(mu_);                         // of the records that are on a node, by slot
   std::deque<Record> records_ ABSL_GUARDED_BY(mu_);              // by slot
   std::vector<uint32_t> free_slots_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, uint32_t> slot_of_id_ ABSL_GUARDED_BY(mu_);

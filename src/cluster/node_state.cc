@@ -58,6 +58,7 @@ NodeState StateAfter(const NodeState& state, const ResolvedRequest& request, Dev
   for (size_t i = 0; i < kMaxExtendedNames; ++i) after.extended[i] -= request.extended[i];
   after.is_empty = 0;
   if (key_fields.pod_count) ++after.pod_count;
+  if (key_fields.exit_class) after.exit_class = std::max(after.exit_class, static_cast<uint8_t>(request.exit_class));
   const int affinity = AffinityIndex(request.gpu_count, request.gpu_milli);
   if (key_fields.gpu_affinity && affinity >= 0) {
     after.gpu_affinity = static_cast<uint8_t>(after.gpu_affinity | 1u << affinity);

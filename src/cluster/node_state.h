@@ -20,8 +20,9 @@ using ExtendedAmounts = std::array<int64_t, kMaxExtendedNames>;  // by the clust
 struct KeyFields {
   bool pod_count = false;
   bool gpu_affinity = false;
+  bool exit_class = false;      // when the node will be empty (node_exits.h)
   KeyFields operator|(const KeyFields& o) const {
-    return {pod_count || o.pod_count, gpu_affinity || o.gpu_affinity};
+    return {pod_count || o.pod_count, gpu_affinity || o.gpu_affinity, exit_class || o.exit_class};
   }
   friend bool operator==(const KeyFields&, const KeyFields&) = default;
 };
@@ -55,7 +56,8 @@ struct NodeState {
   uint8_t has_pod_slot = 1;                       // pods < max_pods
   uint8_t gpu_affinity = 0;                       // 0 unless the cluster keys by it
   uint8_t is_empty = 1;                           // no pod runs here
-  uint32_t reserved = 0;
+  uint8_t exit_class = 0;                         // 0 unless the cluster keys by it
+  std::array<uint8_t, 3> reserved{};
   ExtendedAmounts extended{};                     // free
 
   int64_t free_gpu_milli() const {
@@ -100,7 +102,8 @@ struct ResolvedRequest {
   int32_t gpu_count = 0;
   int32_t gpu_milli = 0;
   uint64_t model_mask = ~uint64_t{0};   // bit i: model i allowed; all ones = any
-  uint64_t is_impossible = 0;           // 1: asks for an extended resource that no node has
+  uint32_t is_impossible = 0;           // 1: asks for an extended resource that no node has
+  uint32_t exit_class = 0;              // of a node that has nothing but such a pod; 0 unless the cluster keys by it
   ExtendedAmounts extended{};
 
   int64_t total_gpu_milli() const { return int64_t{gpu_count} * gpu_milli; }
@@ -112,7 +115,7 @@ struct ResolvedRequest {
   }
   template <class H>
   friend H AbslHashValue(H h, const ResolvedRequest& r) {
-    return H::combine(std::move(h), r.cpu_milli, r.mem_bytes, r.gpu_count, r.gpu_milli, r.model_mask, r.extended[0]);
+    return H::combine(std::move(h), r.cpu_milli, r.mem_bytes, r.gpu_count, r.gpu_milli, r.model_mask, r.exit_class, r.extended[0]);
   }
 };
 static_assert(sizeof(ResolvedRequest) == 112);

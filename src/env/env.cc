@@ -12,6 +12,7 @@ namespace berth {
 namespace {
 
 constexpr double kHourUs = 3.6e9;
+constexpr size_t kNodesLookedAt = 4;   // at a placement, for when they will be empty
 // Purposes of a seed; see Rng::Stream. Arrivals and lives have streams of their own inside ArrivalStream.
 constexpr uint64_t kRankStream = 101, kFailureStream = 102, kDecisionStream = 103;
 
@@ -120,7 +121,7 @@ Env::Env(const Workload& workload, const EnvOptions& options)
 Env::Env(const Env& other)
     : workload_(other.workload_), options_(other.options_), nodes_(other.nodes_), pods_(other.pods_),
       requests_(other.requests_), load_resource_(other.load_resource_), most_gpus_(other.most_gpus_), demand_(other.demand_), fits_(other.pods_.size()),
-      cluster_(other.cluster_), arrivals_(other.arrivals_ ? other.arrivals_->Clone() : nullptr),
+      cluster_(other.cluster_), exits_(other.exits_), arrivals_(other.arrivals_ ? other.arrivals_->Clone() : nullptr),
       next_arrival_(other.next_arrival_), has_arrival_(other.has_arrival_), failures_(other.failures_), seed_(other.seed_),
       now_us_(other.now_us_), end_us_(other.end_us_), sequence_(other.sequence_), events_(other.events_),
       running_(other.running_), free_running_(other.free_running_), waiting_(other.waiting_),
@@ -148,6 +149,7 @@ StepResult Env::Reset(uint64_t seed) {
   stats_ = EnvStats();
   for (auto* counts : {&stats_.class_arrived, &stats_.class_rejected, &stats_.class_declined}) counts->assign(pods_.size(), 0);
   cluster_ = ClusterState(options_.cluster);
+  exits_ = NodeExits();
   for (auto& row : fits_) row.clear();
   ranks_ = options_.node_ranks;
   if (ranks_.empty()) {
@@ -293,6 +295,10 @@ absl::Status Env::Admit(NodeId node, DeviceSet devices) {
   running.devices = devices;
   running.is_alive = true;
   ++running.incarnation;
+  if (has_exits()) {
+    exits_.Came(index, requests_[current_class_], node, now_us_, &cluster_);
+    exits_.Refresh(kNodesLookedAt, now_us_, &cluster_);
+  }
   if (options_.form != Form::kStatic && current_life_us_ != kForever) {
     Push({.time_us = now_us_ + current_life_us_, .index = index, .incarnation = running.incarnation, .kind = Event::Kind::kDeparture});
   }
@@ -317,6 +323,7 @@ void Env::Depart(uint32_t index) {
   Running& running = running_[index];
   running.is_alive = false;
   free_running_.push_back(index);
+  if (has_exits()) exits_.Went(index, true, now_us_, &cluster_);
   TrackUsed(running.node, -1);
   // The node is there: a failing node takes its pods from running_ first.
   (void)cluster_.Remove(requests_[running.pod_class], running.node, running.devices);
@@ -353,6 +360,7 @@ void Env::FailNode(uint32_t index) {
     running_[i].is_alive = false;
     free_running_.push_back(i);
     ++stats_.lost_to_failures;
+    if (has_exits()) exits_.Went(i, false, now_us_, &cluster_);
     // Its own end is not known any more: a restarted pod begins a life drawn anew by the failure stream.
     if (options_.form == Form::kQueue) {
       const uint32_t c = running_[i].pod_class;

@@ -27,6 +27,7 @@
 #include "absl/status/statusor.h"
 #include "base/rng.h"
 #include "cluster/cluster_state.h"
+#include "cluster/node_exits.h"
 #include "cluster/policy.h"
 #include "env/waiting_line.h"
 #include "workload/workload.h"
@@ -208,6 +209,7 @@ class Env {
   double Demand(uint32_t pod_class) const { return demand_[pod_class]; }
   // Asks for all GPUs of the largest nodes.
   bool IsWholeNode(const PodRequest& r) const { return most_gpus_ > 0 && r.gpu_count == most_gpus_ && r.gpu_milli == kWholeGpuMilli; }
+  bool has_exits() const { return options_.cluster.key_fields.exit_class; }
   double UsedShare(NodeId node) const;
   void PassTime(int64_t to_us);
   absl::Status Admit(NodeId node, DeviceSet devices);
@@ -231,6 +233,7 @@ class Env {
   std::vector<double> demand_;           // of each class on the load resource, as a share of the cluster
   std::vector<std::vector<FitCell>> fits_;   // by pod class and state class
   ClusterState cluster_;
+  NodeExits exits_;                      // of running_, where the cluster is keyed by them
   std::unique_ptr<ArrivalStream> arrivals_;
   Arrival next_arrival_;
   bool has_arrival_ = false;

@@ -56,6 +56,40 @@ TEST(EnvConformance, LossForm) {
   for (uint64_t seed = 1; seed < 5; ++seed) test::CheckEnvConformance(w, Options(Form::kLoss, 1.1), seed);
 }
 
+TEST(EnvConformance, KeyedByWhenNodesWillBeEmpty) {
+  const Workload w = Small();
+  for (const Form form : {Form::kLoss, Form::kQueue}) {
+    EnvOptions options = Options(form, 1.1);
+    options.cluster.key_fields.exit_class = true;
+    options.node_mtbf_s = 2000;
+    for (uint64_t seed = 1; seed < 4; ++seed) test::CheckEnvConformance(w, options, seed);
+  }
+}
+
+TEST(Env, NodesWithPodsAreToldApartByHowLongTheseWillStay) {
+  const Workload w = Small();
+  EnvOptions options = Options(Form::kLoss, 0.9);
+  const auto policy = MakePolicy("best-fit", {});
+  ASSERT_TRUE(policy.ok());
+  for (const bool is_keyed : {false, true}) {
+    options.cluster.key_fields.exit_class = is_keyed;
+    auto env = Env::Create(w, options);
+    ASSERT_TRUE(env.ok());
+    StepResult result = (*env)->Reset(3);
+    const auto decider = (*policy)->NewDecider();
+    int seen = 0;
+    while (!result.is_done()) {
+      for (const auto& occupied : (*env)->view().occupied()) {
+        const NodeState& state = (*env)->view().state_class(occupied.id).state;
+        EXPECT_EQ(state.exit_class > 0, is_keyed && !state.is_empty);
+        seen = std::max<int>(seen, state.exit_class);
+      }
+      result = *(*env)->StepDecision(decider->Decide((*env)->view(), (*env)->pod(), (*env)->decision_seed(), {}));
+    }
+    EXPECT_EQ(seen > 2, is_keyed);
+  }
+}
+
 TEST(EnvConformance, QueueForm) {
   const Workload w = Small();
   for (uint64_t seed = 1; seed < 5; ++seed) test::CheckEnvConformance(w, Options(Form::kQueue, 1.05), seed);

@@ -62,6 +62,7 @@ class PlanOptions {
     add("teacher", &plan->teacher, "where evolution starts: auto (the best of departures, stranding and universal), departures, stranding, cpu-stranding, keep-empty, universal, sharing, or the directory of a model");
     add("teacher_scale", &plan->teacher_scale, "factor on its weights: below 1, prices weigh more");
     add("features", &plan->features, "evolution moves the weights of the first so many features (0 = all)");
+    options_["lifetimes"] = app.add_flag("--lifetimes", plan->lifetimes, "evolution also moves the weights of when nodes will be empty, learned from the lives of the pods so far");
     add("loads", &plan->loads, "offered loads, e.g. 0.9,1.0,1.1; azure: hosts / peak need, e.g. 0.96,1");
     options_["loads"]->delimiter(',');
     add("warmup_hours", &plan->warmup_hours, "not counted");

@@ -52,6 +52,10 @@ constexpr std::array<std::string_view, kFeatureCount> kNames = {
     "cpu_pods_copies",    // the same times sqrt(copies that fit) / 4
     "copies",             // sum of sqrt(weight) x copies that fit / 32, over classes with GPU
     "scarce_idle",        // scarcity of the node's GPU model x idle / 8
+    "exit",               // exit class / 8 (node_exits.h): log2 of the minutes until the node is empty
+    "exit_whole",         // the same, on nodes with the most devices of the cluster
+    "exit_idle",          // exit class / 8 x idle / 8
+    "exit_cpu",           // exit class / 8 x cpu_share
 };
 
 constexpr double kCommonShare = 0.01;
@@ -91,6 +95,8 @@ void FeatureExtractor::Reset(const ClusterState& view) {
   has_ = ClusterRatios::Of(view);
   totals_ = TotalsOf(view);
   scan_.Reset(view, typical_);
+  most_devices_ = 0;
+  for (const Shape& shape : view.shapes()) most_devices_ = std::max(most_devices_, shape.device_count);
   double cpu = 0, gib = 0, gpus = 0, shared = 0, multi = 0, typed = 0;
   scarcity_.assign(view.gpu_models().size(), 0);
   for (const ResolvedMixClass& c : ResolveMix(view, whole_)) {
@@ -160,6 +166,7 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
   const double mem_share =
       shape.mem_bytes > 0 ? gib * static_cast<double>(int64_t{1} << 30) / static_cast<double>(shape.mem_bytes) : 0;
   const double scarcity = shape.gpu_model >= 0 && static_cast<size_t>(shape.gpu_model) < scarcity_.size() ? scarcity_[static_cast<size_t>(shape.gpu_model)] : 0;
+  const double exit = state.exit_class / 8.0;
   const std::array<double, kFeatureCount> x = {
       fragment, std::sqrt(idle), squares / 8, plus(idle - cpu / 8) / 4, plus(cpu - 16 * idle) / 40, plus(gib - 64 * idle) / 200,
       dead, idle / 8, full > 0 ? 1.0 : 0.0, full / 8, std::abs(cpu / 12 - idle) / 8, std::sqrt(cpu) / 10,
@@ -169,7 +176,8 @@ void FeatureExtractor::Compute(const Shape& shape, const NodeState& state, Featu
       state.is_empty ? 1.0 : 0.0, cpu_share, mem_share, cpu_share * refused, mem_share * refused, cpu_share * cpu_share,
       std::abs(cpu_share - mem_share), plus(cpu - cpu_mid_ * idle) / 40, plus(gib - gib_mid_ * idle) / 200,
       plus(cpu - cpu_asked_ * idle) / 40, plus(gib - gib_asked_ * idle) / 200, plus(idle - cpu / cpu_asked_) / 4,
-      plus(idle - gib / gib_asked_) / 4, plus(cpu - 12 * idle) / 40, cpu_pods, cpu_copies, copies, scarcity * idle / 8};
+      plus(idle - gib / gib_asked_) / 4, plus(cpu - 12 * idle) / 40, cpu_pods, cpu_copies, copies, scarcity * idle / 8,
+      exit, shape.device_count == most_devices_ ? exit : 0, exit * idle / 8, exit * cpu_share};
   for (size_t i = 0; i < x.size(); ++i) (*out)[i] = static_cast<float>(x[i]);
 }
 

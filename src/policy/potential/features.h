@@ -20,11 +20,13 @@
 
 namespace berth {
 
-inline constexpr int kFeatureCount = 43;
+inline constexpr int kFeatureCount = 47;
 using Features = std::array<float, kFeatureCount>;
 
 // Names in order; the list is the schema that a model's manifest must equal.
 std::span<const std::string_view, kFeatureCount> FeatureNames();
+// Those that look at when a node will be empty: 0 unless the cluster is keyed by it (KeyFields::exit_class).
+inline constexpr int kExitFeatures = 4, kFirstExitFeature = 43;
 
 // Cpu and memory that the cluster has a GPU, in steps of 1/16 (of a power of two), so that what rests on them lives long.
 struct ClusterRatios {
@@ -58,6 +60,7 @@ class FeatureExtractor {
   double cpu_asked_ = 0, gib_asked_ = 0;   // a GPU of the mix: vCPU, GiB
   double cpu_mid_ = 0, gib_mid_ = 0;       // between that and what the cluster has a GPU
   MixShape mix_shape_{};
+  int32_t most_devices_ = 0;               // of a node
   std::vector<double> scarcity_;           // by GPU model: share of the mix's GPUs that insist on it or on few others
 };
 

@@ -397,6 +397,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
   if (!weights.experts.empty()) spec.info.formula += fmt::format("; linear is a blend of {} vectors by what the mix asks", weights.expert_shapes.size());
   if (prices) spec.info.formula += fmt::format("; phi is less by {} x the worth of the free devices at the prices of a linear program", prices->beta);
   spec.info.is_adaptive = prices.has_value();
+  spec.info.key_fields.exit_class = LooksAtExits(weights);
   spec.tie = TieRule::kLeastFreeMemory;
   spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), mix, prices] {
     const PotentialFactory network = [shared](const PodMix& m) { return MakeNetworkPotential(shared, TypicalPods(m), m); };

@@ -102,6 +102,14 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
   return check("classes", w.classes, w.classes.size());
 }
 
+bool LooksAtExits(const NetworkWeights& w) {
+  const auto looks = [](const float* row) { return std::any_of(row + kFirstExitFeature, row + kFirstExitFeature + kExitFeatures, [](float weight) { return weight != 0; }); };
+  for (size_t k = 0; k < w.expert_shapes.size(); ++k) {
+    if (looks(&w.experts[k * kFeatureCount])) return true;
+  }
+  return looks(w.linear.data());
+}
+
 NetworkWeights BlendExperts(const NetworkWeights& weights, const MixShape& shape) {
   NetworkWeights blend = weights;
   blend.experts.clear();

@@ -35,6 +35,9 @@ struct NetworkWeights {
   bool depends_on_mix() const { return mlp_sees_mix || !experts.empty(); }
 };
 
+// Whether the cluster must be keyed by when nodes will be empty: a linear part or an expert weighs it.
+bool LooksAtExits(const NetworkWeights& weights);
+
 // The weights that serve a mix of this shape: experts blended, the shape folded into the first bias of an mlp that sees it. They
 // depend on no mix any more. Cost: HullShares where there are experts.
 NetworkWeights ForMix(const NetworkWeights& weights, const MixShape& shape);

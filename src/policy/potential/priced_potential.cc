@@ -20,8 +20,10 @@ class MixCounter {
  public:
   void Add(const Pod& pod, const ResolvedRequest& request) {
     ++arrivals_;
-    if (counts_.size() >= kMaxClasses && !counts_.contains(request)) return;
-    auto [it, is_new] = counts_.try_emplace(request, mix_.size());
+    ResolvedRequest key = request;
+    key.exit_class = 0;   // how long its pods live is learned too, and makes no class of its own
+    if (counts_.size() >= kMaxClasses && !counts_.contains(key)) return;
+    auto [it, is_new] = counts_.try_emplace(key, mix_.size());
     if (is_new) mix_.push_back({pod.request, 0});
     mix_[it->second].weight += 1;
   }
