@@ -90,7 +90,7 @@ class TrainerImpl : public Trainer {
     if (plan_.teacher == kBestTeacher) {
       BERTH_ASSIGN_OR_RETURN(teacher_, BestTeacher());
     }
-    for (float& weight : teacher_.linear) weight *= static_cast<float>(plan_.teacher_scale);
+    Scale(plan_.teacher_scale, &teacher_);
     space_.emplace(teacher_, plan_.features, TypicalPods(arena_->tables().mix()), arena_->class_models(), plan_.lifetimes);
     fingerprint_ = ArithmeticFingerprint();
     state_.evolution = SeparableCmaEs(std::vector<double>(space_->shared(), 0), plan_.sigma, plan_.population).state();

@@ -8,6 +8,7 @@
 #include "policy/node_policy.h"
 #include "policy/potential/potential.h"
 #include "policy/potential/priced_potential.h"
+#include "policy/potential/random_offer.h"
 #include "policy/rules/scorers.h"
 
 namespace berth {
@@ -102,13 +103,16 @@ const std::vector<Entry>& Entries() {
                           }));
     list->push_back(Mixed("stranding-priced", "potential", "stranding, minus 10 x what the free devices are worth at the prices of a linear program over the mix, solved again as the cluster fills",
                           "hand potential with device prices; see docs/policies.md", TieRule::kLeastFreeMemory,
-                          [](const PolicyContext& c) -> ClassScorerFactory {
-                            const PotentialFactory stranding = [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix)); };
-                            PricedOptions options;
-                            options.learns_mix = c.learns_mix;
-                            options.refusal_margin = c.refusal_margin;
-                            return [stranding, mix = c.mix, options] { return MakePotentialScorer(MakePricedPotential(stranding, mix, options)); };
-                          }));
+                          [](const PolicyContext& c) { return Priced(c, [](const PodMix& mix) { return MakeStrandingPotential(TypicalPods(mix)); }); }));
+    list->back().info.is_adaptive = true;
+    list->back().has_prices = true;
+    list->push_back(Mixed("random-offer", "potential", "least loss of what the node would still take in: phi = sqrt(g) - mean over 16 sequences of 100 pods drawn from the mix of the GPUs that fit one after the other; "
+                          "without GPUs minus the mean vCPU",
+                          "random-offer value of a single node; see docs/policies.md", TieRule::kLeastFreeMemory,
+                          [](const PolicyContext& c) -> ClassScorerFactory { return [mix = c.mix] { return MakePotentialScorer(MakeRandomOfferPotential(mix)); }; }));
+    list->push_back(Mixed("random-offer-priced", "potential", "random-offer, minus 10 x what the free devices are worth at the prices of a linear program over the mix, solved again as the cluster fills",
+                          "random-offer value with device prices; see docs/policies.md", TieRule::kLeastFreeMemory,
+                          [](const PolicyContext& c) { return Priced(c, [](const PodMix& mix) { return MakeRandomOfferPotential(mix); }); }));
     list->back().info.is_adaptive = true;
     list->back().has_prices = true;
     return list;

@@ -66,7 +66,7 @@ TEST(Lifetimes, CountsPodsThatStillRun) {
     seen.Ended(a, 50);
     blind.Lived(b, 0, 50), blind.Ended(b, 50);
   }
-  EXPECT_LT(blind.MeanRemainingS(b, 0), 700);
+  EXPECT_LT(blind.MeanRemainingS(b, 0), 1500);
   EXPECT_GT(seen.MeanRemainingS(a, 0), 10'000);
 }
 
@@ -83,7 +83,7 @@ TEST(Lifetimes, AClassOfFewPodsLeansOnAllAndManyClassesShareOne) {
   Lifetimes lifetimes;
   const uint32_t common = lifetimes.ClassOf(Resolved(1)), rare = lifetimes.ClassOf(Resolved(2));
   for (int i = 0; i < 5000; ++i) lifetimes.Lived(common, 0, 30), lifetimes.Ended(common, 30);
-  EXPECT_LT(lifetimes.MeanRemainingS(rare, 0), 120);   // never seen, but all others end soon
+  EXPECT_LT(lifetimes.MeanRemainingS(rare, 0), 600);   // never seen, but all others end within the first minute
   for (int64_t cpu = 10; cpu < 10 + static_cast<int64_t>(Lifetimes::kMostClasses) + 5; ++cpu) lifetimes.ClassOf(Resolved(cpu));
   EXPECT_EQ(lifetimes.ClassOf(Resolved(1'000'000)), lifetimes.ClassOf(Resolved(2'000'000)));
   ResolvedRequest again = Resolved(1);

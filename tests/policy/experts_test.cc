@@ -303,6 +303,44 @@ TEST_F(BlendTest, AManifestThatContradictsTheNetworkIsRefused) {
   }
 }
 
+TEST(Weights, ScaleEveryTermOfThePotential) {
+  Rng rng(3);
+  NetworkWeights weights = StrandingWeights();
+  weights.hidden = 2;
+  const auto draw = [&](size_t n) {
+    std::vector<float> v(n);
+    for (float& x : v) x = static_cast<float>(rng.Normal());
+    return v;
+  };
+  weights.w1 = draw(2 * kFeatureCount), weights.b1 = draw(2), weights.w2 = draw(4), weights.b2 = draw(2), weights.w3 = draw(2);
+  weights.classes = draw(5), weights.experts = draw(kFeatureCount);
+  weights.expert_shapes = {{1, 0, 0, 0}};
+  NetworkWeights scaled = weights;
+  Scale(0.25, &scaled);
+  for (int round = 0; round < 20; ++round) {
+    Features x;
+    for (float& v : x) v = static_cast<float>(rng.Uniform());
+    EXPECT_NEAR(NetworkValue(ForMix(scaled, {}), x), 0.25 * NetworkValue(ForMix(weights, {}), x), 1e-4);
+    EXPECT_NEAR(ClassValue(scaled, x.data()), 0.25 * ClassValue(weights, x.data()), 1e-5);
+  }
+}
+
+TEST(Weights, AskForNodesExitsOnlyWhereTheyWeighThem) {
+  NetworkWeights weights = StrandingWeights();
+  EXPECT_FALSE(LooksAtExits(weights));
+  weights.linear[kFirstExitFeature + 2] = 0.5f;
+  EXPECT_TRUE(LooksAtExits(weights));
+  const PodMix mix = {{PodRequest{.cpu_milli = 1000, .gpu_count = 1, .gpu_milli = 500}, 1.0}};
+  EXPECT_TRUE((*MakeModelPolicy("a", "1", weights, mix, std::nullopt))->info().key_fields.exit_class);
+  weights.linear[kFirstExitFeature + 2] = 0;
+  EXPECT_FALSE((*MakeModelPolicy("a", "1", weights, mix, std::nullopt))->info().key_fields.exit_class);
+  weights.expert_shapes = {{1, 0, 0, 0}, {2, 0, 0, 0}};
+  weights.experts.assign(2 * kFeatureCount, 0);
+  EXPECT_FALSE(LooksAtExits(weights));
+  weights.experts[kFeatureCount + kFirstExitFeature] = 1;
+  EXPECT_TRUE(LooksAtExits(weights));
+}
+
 TEST(Experts, SizesThatDoNotFitAreRefused) {
   NetworkWeights w = Experts(kCorners, 1);
   w.experts.pop_back();

@@ -102,6 +102,12 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
   return check("classes", w.classes, w.classes.size());
 }
 
+void Scale(double factor, NetworkWeights* weights) {
+  for (std::vector<float>* part : {&weights->linear, &weights->experts, &weights->classes, &weights->w3}) {
+    for (float& weight : *part) weight *= static_cast<float>(factor);
+  }
+}
+
 bool LooksAtExits(const NetworkWeights& w) {
   const auto looks = [](const float* row) { return std::any_of(row + kFirstExitFeature, row + kFirstExitFeature + kExitFeatures, [](float weight) { return weight != 0; }); };
   for (size_t k = 0; k < w.expert_shapes.size(); ++k) {

@@ -35,6 +35,8 @@ struct NetworkWeights {
   bool depends_on_mix() const { return mlp_sees_mix || !experts.empty(); }
 };
 
+// Phi times `factor`: every term of it.
+void Scale(double factor, NetworkWeights* weights);
 // Whether the cluster must be keyed by when nodes will be empty: a linear part or an expert weighs it.
 bool LooksAtExits(const NetworkWeights& weights);
 
