@@ -13,6 +13,7 @@
 #include "agent/trainer.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "cli/train_main/bench.h"
 #include "fmt/format.h"
 
 namespace berth {
@@ -171,6 +172,7 @@ absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptio
 
 int Main(int argc, char** argv) {
   PrepareTorch();
+  if (argc > 1 && std::string_view(argv[1]) == "--bench") return BenchMain(argc - 1, argv + 1);
   CLI::App app("Trains a policy network offline, keeps checkpoints, and publishes a model", "berth train");
   app.footer(
       "Examples:\n"
