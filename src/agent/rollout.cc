@@ -8,9 +8,11 @@
 
 #include "agent/candidates.h"
 #include "agent/loss_rate.h"
+#include "agent/tasks.h"
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/status.h"
+#include "fmt/format.h"
 
 namespace berth {
 namespace {
@@ -18,7 +20,7 @@ namespace {
 // Purposes of a seed.
 constexpr uint64_t kArrivalStream = 311, kWarmupStream = 312, kActionStream = 313;
 
-double Share(int64_t used, int64_t total) { return total > 0 ? static_cast<double>(used) / static_cast<double>(total) : 0; }
+double Ratio(int64_t used, int64_t total) { return total > 0 ? static_cast<double>(used) / static_cast<double>(total) : 0; }
 
 // Worth of free devices alone: the rest of the potential is in the table.
 class NoPotential : public Potential {
@@ -166,8 +168,8 @@ class Walker {
     for (size_t i = 0; i < kFeatureCount; ++i) c[i] = static_cast<float>(mean[i]);
     const PodRequest& r = env.pod().request;
     const std::array<double, kContextCount - kFeatureCount - kMixShapeCount> rest = {
-        Share(view.used_gpu_milli(), view.total_gpu_milli()), Share(view.used_cpu_milli(), view.total_cpu_milli()),
-        Share(view.used_mem_bytes(), view.total_mem_bytes()), env.options().load, r.gpu_count / 8.0,
+        Ratio(view.used_gpu_milli(), view.total_gpu_milli()), Ratio(view.used_cpu_milli(), view.total_cpu_milli()),
+        Ratio(view.used_mem_bytes(), view.total_mem_bytes()), env.options().load, r.gpu_count / 8.0,
         static_cast<double>(r.total_gpu_milli()) / 8000, static_cast<double>(r.cpu_milli) / 96000,
         static_cast<double>(r.mem_bytes) / static_cast<double>(int64_t{512} << 30)};
     for (size_t i = 0; i < rest.size(); ++i) c[kFeatureCount + i] = static_cast<float>(rest[i]);
@@ -291,17 +293,27 @@ absl::StatusOr<Rollout> PlayRollout(Arena& arena, int mix, Env& env, const Netwo
   return Play(arena, mix, env, {&weights, teacher, &arena.tables(mix).mix(), &arena.options().prices}, options, rng, &indices);
 }
 
-absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options,
-                                             uint64_t seed, const NetworkWeights* teacher, CollectTimes* times) {
+size_t RankOf(size_t g, size_t k, size_t groups, size_t ranks) {
+  if (groups >= ranks) return g % ranks;
+  const size_t sharers = (ranks - g + groups - 1) / groups;   // ranks g, g + groups, ...
+  return g + groups * (k % sharers);
+}
+
+absl::StatusOr<std::vector<Rollout>> CollectShare(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options, uint64_t seed,
+                                                  const NetworkWeights* teacher, Share share, CollectTimes* times) {
   const double start_s = ProcessCpuSeconds();
   const auto groups = static_cast<size_t>(options.groups), size = static_cast<size_t>(options.rollouts);
   const auto turn = [&](size_t g) { return static_cast<size_t>(options.first_group) + g; };
   const auto mixes = static_cast<size_t>(arena.mixes());
   const auto mix_of = [&](size_t g) { return static_cast<int>(turn(g) % mixes); };
+  const auto is_ours = [&](size_t i) { return RankOf(i / size, i % size, groups, share.of) == share.index; };
   const NetworkWeights& acting = options.teacher_acts && teacher != nullptr ? *teacher : weights;
   std::vector<std::unique_ptr<Env>> warm(groups);
   const int jobs = arena.options().jobs;
   BERTH_RETURN_IF_ERROR(RunParallel(groups, jobs, [&](size_t g) -> absl::Status {
+    bool is_wanted = false;
+    for (size_t k = 0; k < size; ++k) is_wanted |= is_ours(g * size + k);
+    if (!is_wanted) return absl::OkStatus();
     FeatureTableLease table(arena.tables(mix_of(g)));
     const double load = options.loads[turn(g) / mixes % options.loads.size()];
     BERTH_ASSIGN_OR_RETURN(warm[g], WarmEnv(arena, mix_of(g), acting, table.get(), load, Rng::Stream(SplitMix64(seed + g), kWarmupStream)));
@@ -311,6 +323,7 @@ absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights&
   std::vector<Rollout> rollouts(groups * size);
   CandidateIndices indices;
   BERTH_RETURN_IF_ERROR(RunParallel(rollouts.size(), jobs, [&](size_t i) -> absl::Status {
+    if (!is_ours(i)) return absl::OkStatus();
     const auto env = warm[i / size]->Clone();
     const int mix = mix_of(i / size);
     const Cast cast{&weights, teacher, &arena.tables(mix).mix(), &arena.options().prices};
@@ -319,6 +332,47 @@ absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights&
   }));
   if (times != nullptr) times->warmup_s += warm_s - start_s, times->rollouts_s += ProcessCpuSeconds() - warm_s;
   return rollouts;
+}
+
+absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options, uint64_t seed,
+                                             const NetworkWeights* teacher, CollectTimes* times) {
+  Crew* const crew = arena.options().crew;
+  if (crew == nullptr) return CollectShare(arena, weights, options, seed, teacher, {}, times);
+  BytesOut task;
+  task(arena.options().number, weights, options, seed, std::vector<NetworkWeights>(teacher == nullptr ? 0 : 1, teacher == nullptr ? weights : *teacher));
+  std::vector<Rollout> rollouts;
+  BERTH_ASSIGN_OR_RETURN(const auto answers, crew->Ask(TaskKind::kRollouts, task.Take(), [&]() -> absl::StatusOr<std::string> {
+    BERTH_ASSIGN_OR_RETURN(rollouts, CollectShare(arena, weights, options, seed, teacher, {0, crew->size()}, times));
+    return std::string();
+  }));
+  const auto groups = static_cast<size_t>(options.groups), size = static_cast<size_t>(options.rollouts);
+  std::vector<BytesIn> in(answers.begin(), answers.end());
+  for (size_t i = 0; i < rollouts.size(); ++i) {
+    const size_t rank = RankOf(i / size, i % size, groups, crew->size());
+    if (rank > 0) in[rank](rollouts[i]);
+  }
+  for (size_t r = 1; r < in.size(); ++r) {
+    if (!in[r].is_whole()) return absl::InternalError(fmt::format("rank {}: rollouts that are cut short", r));
+  }
+  return rollouts;
+}
+
+absl::StatusOr<std::string> AnswerRollouts(Arena& arena, std::string_view task, Share share) {
+  uint8_t number = 0;
+  NetworkWeights weights;
+  RolloutOptions options;
+  uint64_t seed = 0;
+  std::vector<NetworkWeights> teacher;
+  BytesIn in(task);
+  in(number, weights, options, seed, teacher);
+  if (!in.is_whole() || options.loads.empty() || options.groups < 1 || options.rollouts < 1) return absl::InternalError("a task of rollouts that is cut short");
+  BERTH_ASSIGN_OR_RETURN(const auto rollouts, CollectShare(arena, weights, options, seed, teacher.empty() ? nullptr : &teacher.front(), share));
+  const auto groups = static_cast<size_t>(options.groups), size = static_cast<size_t>(options.rollouts);
+  BytesOut out;
+  for (size_t i = 0; i < rollouts.size(); ++i) {
+    if (RankOf(i / size, i % size, groups, share.of) == share.index) out(rollouts[i]);
+  }
+  return out.Take();
 }
 
 Advantages Estimate(const std::vector<Rollout>& rollouts, const std::vector<std::vector<float>>& values, double reward_scale,

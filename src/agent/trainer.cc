@@ -10,6 +10,7 @@
 #include "agent/checkpoint.h"
 #include "agent/ppo.h"
 #include "agent/teachers.h"
+#include "agent/training_arenas.h"
 #include "agent/weight_space.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -64,28 +65,13 @@ class TrainerImpl : public Trainer {
       BERTH_ASSIGN_OR_RETURN(imitated_.emplace(), TeacherWeights(plan_.imitate));
       if (!imitated_->classes.empty()) return InvalidField("imitate", plan_.imitate, "a model without class terms");
     }
-    ArenaOptions arena;
-    BERTH_ASSIGN_OR_RETURN(arena.form, ParseForm(plan_.form));
-    arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
-    arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
-    arena.jobs = options_.jobs;
-    arena.class_weights = plan_.class_generations > 0 && plan_.has_network();
-    arena.mix_weights = plan_.mix_weights;
-    arena.prices = PricesOf(plan_);
-    if (plan_.protocol == "azure") {
-      auto trace = std::make_shared<ArenaTrace>();
-      BERTH_ASSIGN_OR_RETURN(trace->trace, PlannedTrace(plan_, &trace->thinning));
-      trace->heavy_copies = plan_.heavy_copies;
-      arena.trace = std::move(trace);
-    }
-    BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workloads_, arena));
-    if (plan_.rollout_nodes > 0 && plan_.has_network()) {
-      for (const Workload& w : workloads_) {
-        BERTH_ASSIGN_OR_RETURN(scaled_.emplace_back(), ScaleNodes(w, plan_.rollout_nodes));
-      }
-      BERTH_ASSIGN_OR_RETURN(scaled_arena_, Arena::Create(scaled_, arena));
-    }
-    ppo_.emplace(plan_, scaled_arena_ != nullptr ? *scaled_arena_ : *arena_);
+    const auto make_arenas = [&]() -> absl::StatusOr<std::string> {
+      BERTH_ASSIGN_OR_RETURN(arenas_, MakeArenas(plan_, workloads_, options_.jobs, options_.crew));
+      return std::string();
+    };
+    BERTH_RETURN_IF_ERROR(options_.crew != nullptr ? options_.crew->Ask(TaskKind::kPlan, PlanToJson(plan_).dump(), make_arenas).status() : make_arenas().status());
+    arena_ = arenas_->whole.get();
+    ppo_.emplace(plan_, arenas_->rollouts());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
     if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
     if (plan_.teacher == kBestTeacher) {
@@ -489,10 +475,9 @@ class TrainerImpl : public Trainer {
   const TrainerOptions options_;
   NetworkWeights teacher_;
   std::optional<NetworkWeights> imitated_;
-  std::vector<Workload> scaled_;               // what rollouts play on, where they are smaller
-  std::unique_ptr<Arena> scaled_arena_;
   std::optional<WeightSpace> space_;
-  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<TrainingArenas> arenas_;
+  Arena* arena_ = nullptr;                     // the whole one
   std::optional<Ppo> ppo_;                     // on the smaller ones where there are any
   std::unique_ptr<TrainingLog> log_;
   std::unique_ptr<Learner> learner_;
