@@ -108,14 +108,18 @@ if(BerthTorch_FOUND AND NOT TARGET berth_torch)
     message(WARNING "LibTorch uses the reference BLAS, which makes training many times slower. Install libopenblas0-serial (tools/install.sh).")
   endif()
 
+  # Gloo's headers must be those that the library was built with: of a LibTorch of your own, the ones that it brings.
+  if(_root AND NOT EXISTS ${BERTH_TORCH_INCLUDE}/gloo)
+    set(BERTH_TORCH_HAS_GLOO FALSE CACHE INTERNAL "torch.distributed with Gloo")
+  endif()
   if(NOT DEFINED BERTH_TORCH_HAS_GLOO)
     try_compile(BERTH_TORCH_HAS_GLOO ${CMAKE_BINARY_DIR}/torch-gloo-probe ${CMAKE_CURRENT_LIST_DIR}/torch_gloo_probe.cc
                 CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${_includes}"
                 LINK_LIBRARIES ${BERTH_TORCH_CPU_LIBRARY} ${BERTH_TORCH_C10_LIBRARY}
                 CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON)
-    if(NOT BERTH_TORCH_HAS_GLOO)
-      message(STATUS "LibTorch without torch.distributed and Gloo: berth-train runs in one process")
-    endif()
+  endif()
+  if(NOT BERTH_TORCH_HAS_GLOO)
+    message(STATUS "LibTorch without torch.distributed, or without Gloo's headers: berth-train runs in one process")
   endif()
   set(BerthTorch_HAS_GLOO ${BERTH_TORCH_HAS_GLOO})
 endif()

@@ -448,6 +448,8 @@ PolicyBatch MakeBatch(const std::vector<Rollout>& rollouts, const std::vector<st
 }
 
 double CalibrateTau(const PolicyBatch& batch, double tau, double mean_best_probability) {
+  // Of equal potentials float32 leaves logits that differ in the last digits. Told apart, no temperature above such differences would do.
+  constexpr double kTie = 1e-5;
   const auto mean_best = [&](double scale) {   // logits times scale
     double total = 0;
     for (size_t d = 0; d < batch.decisions(); ++d) {
@@ -457,7 +459,7 @@ double CalibrateTau(const PolicyBatch& batch, double tau, double mean_best_proba
       for (auto it = first; it != last; ++it) {
         const double p = std::exp(scale * (static_cast<double>(*it) - largest));
         sum += p;
-        if (static_cast<double>(*it) >= largest - 1e-6) best += p;   // all that tie
+        if (static_cast<double>(*it) >= largest - kTie * (1 + std::abs(largest))) best += p;   // all that tie
       }
       total += best / sum;
     }

@@ -425,5 +425,16 @@ TEST(CalibrateTau, GivesTheBestActionTheProbabilityAskedFor) {
   EXPECT_NEAR(1 / (1 + std::exp(-2 / tau)), 0.9, 1e-6);
 }
 
+// Equal potentials whose logits differ by rounding are ties: no temperature is to tell them apart.
+TEST(CalibrateTau, RoundingMakesNoBestAction) {
+  PolicyBatch batch;
+  batch.base = {40.00001f, 40, 2, 0};
+  batch.offsets = {0, 2, 4};
+  batch.chosen = {0, 0};
+  ASSERT_NE(batch.base[0], batch.base[1]);
+  // The first decision counts as 1, so the second has 0.8.
+  EXPECT_NEAR(1 / (1 + std::exp(-2 / CalibrateTau(batch, 1, 0.9))), 0.8, 1e-6);
+}
+
 }  // namespace
 }  // namespace berth

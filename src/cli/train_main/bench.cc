@@ -48,6 +48,7 @@ struct Rates {
   double trained = 0;                                   // the same, warm-up, critic and PPO counted
   size_t state_classes = 0;
   int64_t trained_steps = 0;
+  int64_t choices = 0, minibatches = 0;                 // of them, decisions with two actions or more; the actor's minibatches of those
   double warmup_us = 0, rollouts_us = 0, critic_us = 0, actor_us = 0;   // a trained step
 };
 
@@ -90,18 +91,20 @@ absl::Status MeasureTraining(Arena& arena, const NetworkWeights& linear, const F
     if (update == 1) {   // the first fills tables that live as long as a run
       times = {};
       critic_s = actor_s = 0;
-      rates->trained_steps = 0;
+      rates->trained_steps = rates->choices = rates->minibatches = 0;
       start = ProcessCpuSeconds();
     }
     const double begin = ProcessCpuSeconds(), collected = times.warmup_s + times.rollouts_s;
     BERTH_ASSIGN_OR_RETURN(const Round round, ppo.Play(*learner, learner->Export(linear), nullptr, calibration, update, &times));
     const double played = ProcessCpuSeconds();
-    BERTH_RETURN_IF_ERROR(ppo.ImproveActor(*learner, round, actor, update).status());
+    BERTH_ASSIGN_OR_RETURN(const ActorRound improved_by, ppo.ImproveActor(*learner, round, actor, update));
     const double improved = ProcessCpuSeconds();
     BERTH_RETURN_IF_ERROR(ppo.FitCritic(*learner, round, update).status());
     actor_s += improved - played;
     critic_s += ProcessCpuSeconds() - improved + (played - begin) - (times.warmup_s + times.rollouts_s - collected);
     rates->trained_steps += static_cast<int64_t>(round.decisions());
+    rates->choices += static_cast<int64_t>(improved_by.decisions);
+    rates->minibatches += improved_by.minibatches;
   }
   const auto steps = static_cast<double>(rates->trained_steps);
   rates->trained = steps / std::max(1e-9, ProcessCpuSeconds() - start);
@@ -159,7 +162,7 @@ absl::Status Run(const Flags& flags, TrainingPlan plan) {
     BERTH_RETURN_IF_ERROR(MeasureTraining(*arena, linear, flags, plan, &r));
     Json row{{"nodes", nodes}, {"workload", flags.workload}, {"load_ratio", plan.loads.front()}, {"state_classes", r.state_classes},
              {"decisions_per_cpu_s", r.greedy}, {"decisions_per_cpu_s_min", r.greedy_low}, {"decisions_per_cpu_s_max", r.greedy_high},
-             {"sampled_steps_per_cpu_s", r.sampled}, {"trained_steps_per_cpu_s", r.trained}, {"trained_steps", r.trained_steps}, {"decisions_per_rollout", plan.decisions},
+             {"sampled_steps_per_cpu_s", r.sampled}, {"trained_steps_per_cpu_s", r.trained}, {"trained_steps", r.trained_steps}, {"trained_steps_with_choice", r.choices}, {"actor_minibatches", r.minibatches}, {"decisions_per_rollout", plan.decisions},
              {"warmup_us_per_step", r.warmup_us}, {"rollouts_us_per_step", r.rollouts_us}, {"critic_us_per_step", r.critic_us}, {"actor_us_per_step", r.actor_us}};
     table.rows.push_back({fmt::format("{}", nodes), fmt::format("{}", r.state_classes), fmt::format("{:.0f}", r.greedy), fmt::format("{:.0f}", r.sampled),
                           fmt::format("{:.0f}", r.trained), fmt::format("{:.1f}", r.warmup_us), fmt::format("{:.1f}", r.rollouts_us),
