@@ -11,7 +11,8 @@
 # The wheel's own find_package(Torch) is not used: it looks for libc10 in the system's folders first, which mixes two
 # versions in one program, and it links CUDA. Headers are SYSTEM: their warnings are not ours.
 #
-# Sets BerthTorch_FOUND, BerthTorch_VERSION and BerthTorch_BLAS (what a probe program had mapped).
+# Sets BerthTorch_FOUND, BerthTorch_VERSION, BerthTorch_BLAS (what a probe program had mapped) and BerthTorch_HAS_GLOO (torch.distributed
+# with Gloo is in the library, and its headers and Gloo's, libgloo-dev, are there: training may run in several processes).
 
 set(BERTH_TORCH_DIR "" CACHE PATH "LibTorch of your own: a folder with include/ and lib/. Empty: CMAKE_PREFIX_PATH, then the system's")
 
@@ -33,7 +34,7 @@ endif()
 
 # A change of the source must not leave the other one's paths behind.
 if(NOT "${_root}" STREQUAL "${BERTH_TORCH_ROOT}")
-  foreach(_name API_INCLUDE INCLUDE CPU_LIBRARY C10_LIBRARY PROBE PROBE_OUTPUT)
+  foreach(_name API_INCLUDE INCLUDE CPU_LIBRARY C10_LIBRARY PROBE PROBE_OUTPUT HAS_GLOO)
     unset(BERTH_TORCH_${_name} CACHE)
   endforeach()
 endif()
@@ -70,7 +71,10 @@ if(BerthTorch_FOUND AND NOT TARGET berth_torch)
     # folders are let in.
     set(_include ${CMAKE_BINARY_DIR}/torch-include)
     file(MAKE_DIRECTORY ${_include})
-    foreach(_folder torch ATen c10 caffe2)
+    foreach(_folder torch ATen c10 caffe2 gloo)
+      if(NOT EXISTS ${BERTH_TORCH_INCLUDE}/${_folder})
+        continue()
+      endif()
       file(CREATE_LINK ${BERTH_TORCH_INCLUDE}/${_folder} ${_include}/${_folder} SYMBOLIC)
     endforeach()
   endif()
@@ -103,4 +107,19 @@ if(BerthTorch_FOUND AND NOT TARGET berth_torch)
   if(BerthTorch_BLAS STREQUAL "reference")
     message(WARNING "LibTorch uses the reference BLAS, which makes training many times slower. Install libopenblas0-serial (tools/install.sh).")
   endif()
+
+  # Gloo's headers must be those that the library was built with: of a LibTorch of your own, the ones that it brings.
+  if(_root AND NOT EXISTS ${BERTH_TORCH_INCLUDE}/gloo)
+    set(BERTH_TORCH_HAS_GLOO FALSE CACHE INTERNAL "torch.distributed with Gloo")
+  endif()
+  if(NOT DEFINED BERTH_TORCH_HAS_GLOO)
+    try_compile(BERTH_TORCH_HAS_GLOO ${CMAKE_BINARY_DIR}/torch-gloo-probe ${CMAKE_CURRENT_LIST_DIR}/torch_gloo_probe.cc
+                CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${_includes}"
+                LINK_LIBRARIES ${BERTH_TORCH_CPU_LIBRARY} ${BERTH_TORCH_C10_LIBRARY}
+                CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON)
+  endif()
+  if(NOT BERTH_TORCH_HAS_GLOO)
+    message(STATUS "LibTorch without torch.distributed, or without Gloo's headers: berth-train runs in one process")
+  endif()
+  set(BerthTorch_HAS_GLOO ${BERTH_TORCH_HAS_GLOO})
 endif()

@@ -21,7 +21,7 @@ libboost-dev libcurl4-openssl-dev libsimdjson-dev
 # Linear programs: bounds and prices.
 coinor-libclp-dev
 # Training. OpenBLAS takes the place of the reference BLAS, which is many times slower.
-libopenblas0-serial libtorch-dev
+libopenblas0-serial libtorch-dev libgloo-dev
 # Tests of tools/openb-orders; the end-to-end tests (with Go 1.26 or newer, which Debian 12 does not have).
 curl golang-go openssl
 # The independent check of placements (tools/replay-check).

@@ -4,7 +4,9 @@
 #include <limits>
 #include <set>
 
+#include "agent/tasks.h"
 #include "base/status.h"
+#include "fmt/format.h"
 #include "policy/potential/model_dir.h"
 #include "policy/registry.h"
 
@@ -110,24 +112,88 @@ absl::StatusOr<double> Arena::Run(const Policy& policy, const ArenaCase& c, cons
   return mix.has_gpus ? run.rejected_gpu_hours_percent() : run.rejected_cpu_hours_percent();
 }
 
-absl::StatusOr<std::vector<std::vector<double>>> Arena::Costs(std::span<const NetworkWeights> weights,
-                                                              std::span<const ArenaCase> cases) {
-  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(cases));
-  std::vector<std::vector<double>> costs(weights.size(), std::vector<double>(cases.size()));
-  BERTH_RETURN_IF_ERROR(RunParallel(weights.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
-    const size_t w = i / cases.size(), c = i % cases.size();
-    FeatureTablePool& tables = *MixFor(cases[c]).tables;
-    if (!weights[w].classes.empty()) {   // so many terms a state are dearer to keep than to compute anew
-      BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy("in-training", "", weights[w], tables.mix(), options_.prices));
-      BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c], replicas));
+absl::StatusOr<std::vector<double>> Arena::PlayShare(const Players& players, std::span<const ArenaCase> cases, Share share) {
+  const bool has_weights = !players.weights.empty(), has_names = !players.rules.empty();
+  std::vector<PolicyList> rules(mixes_.size());
+  for (size_t m = 0; m < mixes_.size() && !has_weights; ++m) {
+    if (!has_names) rules[m] = mixes_[m].rules;
+    PolicyContext context;
+    context.mix = mixes_[m].tables->mix();
+    for (const std::string& name : players.rules) {
+      BERTH_ASSIGN_OR_RETURN(rules[m].emplace_back(), MakePolicy(name, context));
+    }
+  }
+  const size_t count = has_weights ? players.weights.size() : rules.front().size();
+  std::vector<double> costs(count * cases.size());
+  std::vector<ArenaCase> ours;
+  for (size_t i = 0; i < costs.size(); ++i) {
+    if (share.has(i)) ours.push_back(cases[i % cases.size()]);
+  }
+  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(ours));
+  BERTH_RETURN_IF_ERROR(RunParallel(costs.size(), options_.jobs, [&](size_t i) -> absl::Status {
+    if (!share.has(i)) return absl::OkStatus();
+    const ArenaCase& c = cases[i % cases.size()];
+    if (!has_weights) {
+      BERTH_ASSIGN_OR_RETURN(costs[i], Run(*rules[WorkloadIndex(c)][i / cases.size()], c, replicas));
+      return absl::OkStatus();
+    }
+    const NetworkWeights& weights = players.weights[i / cases.size()];
+    FeatureTablePool& tables = *MixFor(c).tables;
+    if (!weights.classes.empty()) {   // so many terms a state are dearer to keep than to compute anew
+      BERTH_ASSIGN_OR_RETURN(const auto policy, MakeModelPolicy("in-training", "", weights, tables.mix(), options_.prices));
+      BERTH_ASSIGN_OR_RETURN(costs[i], Run(*policy, c, replicas));
       return absl::OkStatus();
     }
     FeatureTableLease table(tables);
-    const auto policy = MakeTablePolicy(weights[w], table.get(), tables.mix(), options_.prices);
-    BERTH_ASSIGN_OR_RETURN(costs[w][c], Run(*policy, cases[c], replicas));
+    const auto policy = MakeTablePolicy(weights, table.get(), tables.mix(), options_.prices);
+    BERTH_ASSIGN_OR_RETURN(costs[i], Run(*policy, c, replicas));
     return absl::OkStatus();
   }));
   return costs;
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> Arena::Play(Players players, std::span<const ArenaCase> cases) {
+  std::vector<double> flat;
+  if (options_.crew == nullptr) {
+    BERTH_ASSIGN_OR_RETURN(flat, PlayShare(players, cases, {}));
+  } else {
+    BytesOut task;
+    task(options_.number, players, std::vector<ArenaCase>(cases.begin(), cases.end()));
+    const size_t ranks = options_.crew->size();
+    BERTH_ASSIGN_OR_RETURN(const auto answers, options_.crew->Ask(TaskKind::kCosts, task.Take(), [&]() -> absl::StatusOr<std::string> {
+      BERTH_ASSIGN_OR_RETURN(flat, PlayShare(players, cases, {0, ranks}));
+      return std::string();
+    }));
+    for (size_t r = 1; r < ranks; ++r) {
+      std::vector<double> theirs;
+      BytesIn in(answers[r]);
+      in(theirs);
+      if (!in.is_whole() || theirs.size() != flat.size()) return absl::InternalError(fmt::format("rank {}: {} costs, not {}", r, theirs.size(), flat.size()));
+      for (size_t i = r; i < flat.size(); i += ranks) flat[i] = theirs[i];
+    }
+  }
+  std::vector<std::vector<double>> costs;
+  for (auto row = flat.begin(); row != flat.end(); row += std::ssize(cases)) costs.emplace_back(row, row + std::ssize(cases));
+  return costs;
+}
+
+absl::StatusOr<std::string> AnswerCosts(Arena& arena, std::string_view task, Share share) {
+  uint8_t number = 0;
+  Players players;
+  std::vector<ArenaCase> cases;
+  BytesIn in(task);
+  in(number, players, cases);
+  const auto is_known = [&](const ArenaCase& c) { return c.mix >= 0 && c.mix < arena.mixes(); };
+  if (!in.is_whole() || cases.empty() || !std::all_of(cases.begin(), cases.end(), is_known)) return absl::InternalError("a task of costs that is cut short or of other mixes");
+  BERTH_ASSIGN_OR_RETURN(const auto costs, arena.PlayShare(players, cases, share));
+  BytesOut out;
+  out(costs);
+  return out.Take();
+}
+
+absl::StatusOr<std::vector<std::vector<double>>> Arena::Costs(std::span<const NetworkWeights> weights, std::span<const ArenaCase> cases) {
+  if (weights.empty() || cases.empty()) return std::vector<std::vector<double>>(weights.size());
+  return Play({.weights = {weights.begin(), weights.end()}, .rules = {}}, cases);
 }
 
 absl::StatusOr<std::vector<double>> Arena::BestRule(std::span<const ArenaCase> cases) {
@@ -135,17 +201,13 @@ absl::StatusOr<std::vector<double>> Arena::BestRule(std::span<const ArenaCase> c
   for (const ArenaCase& c : cases) {
     if (!best_rule_.contains(c) && std::find(missing.begin(), missing.end(), c) == missing.end()) missing.push_back(c);
   }
-  const size_t rules = mixes_.front().rules.size();
-  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(missing));
-  std::vector<double> costs(missing.size() * rules);
-  BERTH_RETURN_IF_ERROR(RunParallel(costs.size(), options_.jobs, [&](size_t i) -> absl::Status {
-    const ArenaCase& c = missing[i / rules];
-    BERTH_ASSIGN_OR_RETURN(costs[i], Run(*MixFor(c).rules[i % rules], c, replicas));
-    return absl::OkStatus();
-  }));
-  for (size_t m = 0; m < missing.size(); ++m) {
-    const auto first = costs.begin() + static_cast<std::ptrdiff_t>(m * rules);
-    best_rule_[missing[m]] = *std::min_element(first, first + static_cast<std::ptrdiff_t>(rules));
+  if (!missing.empty()) {
+    BERTH_ASSIGN_OR_RETURN(const auto costs, Play({}, missing));
+    for (size_t m = 0; m < missing.size(); ++m) {
+      double best = costs.front()[m];
+      for (const auto& row : costs) best = std::min(best, row[m]);
+      best_rule_[missing[m]] = best;
+    }
   }
   std::vector<double> best;
   for (const ArenaCase& c : cases) best.push_back(best_rule_.at(c));
@@ -192,21 +254,9 @@ absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCosts(std::span<
 }
 
 absl::StatusOr<std::vector<std::vector<double>>> Arena::RelativeCostsOfRules(std::span<const std::string> names, std::span<const ArenaCase> cases) {
-  std::vector<PolicyList> rules(mixes_.size());
-  for (size_t m = 0; m < mixes_.size(); ++m) {
-    PolicyContext context;
-    context.mix = mixes_[m].tables->mix();
-    for (const std::string& name : names) {
-      BERTH_ASSIGN_OR_RETURN(rules[m].emplace_back(), MakePolicy(name, context));
-    }
-  }
-  BERTH_ASSIGN_OR_RETURN(const Replicas replicas, Thin(cases));
-  std::vector<std::vector<double>> costs(names.size(), std::vector<double>(cases.size()));
-  BERTH_RETURN_IF_ERROR(RunParallel(names.size() * cases.size(), options_.jobs, [&](size_t i) -> absl::Status {
-    const size_t r = i / cases.size(), c = i % cases.size();
-    BERTH_ASSIGN_OR_RETURN(costs[r][c], Run(*rules[WorkloadIndex(cases[c])][r], cases[c], replicas));
-    return absl::OkStatus();
-  }));
+  std::vector<std::vector<double>> costs(names.size());
+  if (names.empty() || cases.empty()) return costs;
+  BERTH_ASSIGN_OR_RETURN(costs, Play({.weights = {}, .rules = {names.begin(), names.end()}}, cases));
   BERTH_RETURN_IF_ERROR(MakeRelative(cases, &costs));
   return costs;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "agent/crew.h"
 #include "agent/feature_table.h"
 #include "env/env.h"
 #include "evaluate/azure_protocol.h"
@@ -44,6 +45,14 @@ struct ArenaOptions {
   std::vector<double> mix_weights;             // of the relative costs of each workload; empty: 1
   std::optional<PricedOptions> prices;         // what the potentials are served with
   std::shared_ptr<const ArenaTrace> trace;     // loss form, one workload
+  Crew* crew = nullptr;                        // shares the runs among processes; not owned; null: all are played here
+  uint8_t number = 0;                          // of this arena, the same on every rank of the crew
+};
+
+// Who plays: weights, or rules by name; both empty: the three rules that costs are relative to.
+struct Players {
+  std::vector<NetworkWeights> weights;
+  std::vector<std::string> rules;
 };
 
 // Cost of a run, lower is better:
@@ -74,6 +83,9 @@ class Arena {
   // Absolute cost of the best rule of each case. Remembered.
   absl::StatusOr<std::vector<double>> BestRule(std::span<const ArenaCase> cases);
 
+  // Absolute costs of a share of the runs, [player][case]; 0 where the run is not of the share.
+  absl::StatusOr<std::vector<double>> PlayShare(const Players& players, std::span<const ArenaCase> cases, Share share);
+
   // The workloads and their tables.
   const Workload& workload(int mix = 0) const { return *mixes_[static_cast<size_t>(mix)].workload; }
   FeatureTablePool& tables(int mix = 0) { return *mixes_[static_cast<size_t>(mix)].tables; }
@@ -100,6 +112,8 @@ class Arena {
   // All cases of a trace share its one workload.
   size_t WorkloadIndex(const ArenaCase& c) const { return options_.trace ? 0 : static_cast<size_t>(c.mix); }
   const Mix& MixFor(const ArenaCase& c) const { return mixes_[WorkloadIndex(c)]; }
+  // All runs, by whoever is there to play them: [player][case].
+  absl::StatusOr<std::vector<std::vector<double>>> Play(Players players, std::span<const ArenaCase> cases);
   // Divides [..][cases] by what the relative cost is relative to.
   absl::Status MakeRelative(std::span<const ArenaCase> cases, std::vector<std::vector<double>>* costs);
 
@@ -108,6 +122,9 @@ class Arena {
   std::map<ArenaCase, double> best_rule_;
   std::map<std::pair<double, int>, double> divisors_;   // by load and mix; empty: each case its own
 };
+
+// What another rank answers to a task of kind kCosts.
+absl::StatusOr<std::string> AnswerCosts(Arena& arena, std::string_view task, Share share);
 
 }  // namespace berth
 

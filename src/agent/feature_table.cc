@@ -14,12 +14,12 @@ constexpr size_t kMaxStates = 300'000;
 class TablePotential : public Potential {
  public:
   TablePotential(std::shared_ptr<const NetworkWeights> weights, FeatureTable* table)
-      : weights_(std::move(weights)), served_(weights_), table_(table), weights_id_(table->NewWeightsId()) {}
+      : weights_(std::move(weights)), served_(weights_), table_(table), weights_id_(table->WeightsId(*weights_)) {}
   void Reset(const ClusterState& view, const ScoreContext&) override {
     table_->Bind(view);
     if (!weights_->depends_on_mix()) return;
     served_ = std::make_shared<const NetworkWeights>(ForMix(*weights_, table_->mix_shape()));
-    weights_id_ = table_->NewWeightsId();
+    weights_id_ = table_->WeightsId(*served_);
   }
   double Value(const Shape& shape, const NodeState& state) override {
     return table_->Value(table_->Find(shape, state), *served_, weights_id_);
@@ -56,6 +56,7 @@ void FeatureTable::Bind(const ClusterState& view) {
   features_.clear();
   chunks_.clear();
   memo_.clear();
+  ++version_;
   extractor_.Reset(view);
   if (has_terms_) terms_.Reset(view);
 }
@@ -73,10 +74,44 @@ uint32_t FeatureTable::Find(const Shape& shape, const NodeState& state) {
   return it->second;
 }
 
-double FeatureTable::Value(uint32_t index, const NetworkWeights& weights, uint64_t weights_id) {
+uint64_t FeatureTable::WeightsId(const NetworkWeights& weights) {
+  uint64_t linear_id = 0;
+  for (const KnownWeights& known : known_) {
+    const bool is_linear_same = known.weights.linear == weights.linear && known.weights.classes == weights.classes;
+    if (is_linear_same && known.weights == weights) return known.id;
+    if (is_linear_same) linear_id = known.linear_id;
+  }
+  if (known_.size() == kKnown) known_.erase(known_.begin());
+  const uint64_t id = ++last_id_;
+  known_.push_back({weights, id, linear_id != 0 ? linear_id : id});
+  return id;
+}
+
+FeatureTable::Memo& FeatureTable::WithLinear(uint32_t index, const NetworkWeights& weights, uint64_t weights_id) {
+  uint64_t linear_id = weights_id;   // of weights that are no longer known
+  for (const KnownWeights& known : known_) {
+    if (known.id == weights_id) linear_id = known.linear_id;
+  }
   Memo& memo = memo_[index];
-  if (memo.weights_id != weights_id) memo = {weights_id, NetworkValue(weights, features_[index]) + ClassPart(index, weights)};
+  if (memo.linear_id != linear_id) {
+    memo.linear_id = linear_id;
+    memo.linear = LinearValue(weights, features_[index]);
+    memo.classes = weights.classes.empty() ? 0 : ClassValue(weights, TermsOf(index));
+  }
+  return memo;
+}
+
+double FeatureTable::Value(uint32_t index, const NetworkWeights& weights, uint64_t weights_id) {
+  if (memo_[index].weights_id == weights_id) return memo_[index].value;
+  Memo& memo = WithLinear(index, weights, weights_id);
+  memo.weights_id = weights_id;
+  memo.value = memo.linear + static_cast<double>(MlpForward(weights, features_[index])) + memo.classes;
   return memo.value;
+}
+
+double FeatureTable::Base(uint32_t index, const NetworkWeights& weights, uint64_t weights_id) {
+  const Memo& memo = WithLinear(index, weights, weights_id);
+  return memo.linear + memo.classes;
 }
 
 std::unique_ptr<FeatureTable> FeatureTablePool::Take() {

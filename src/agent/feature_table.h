@@ -39,21 +39,28 @@ class FeatureTable {
   const Features& features(uint32_t index) const { return features_[index]; }
   // Of the mix on the cluster that was bound last.
   const MixShape& mix_shape() const { return extractor_.mix_shape(); }
-  // classes . z of the state; weights with classes must be of the table's class models.
-  double ClassPart(uint32_t index, const NetworkWeights& weights) const {
-    return weights.classes.empty() ? 0 : ClassValue(weights, TermsOf(index));
-  }
-  // An id for weights that this table has not seen yet.
-  uint64_t NewWeightsId() { return ++last_weights_id_; }
-  // Phi of the state under the weights of that id, remembered until it is asked for with another id. The weights depend on no mix.
+  // An id of the weights, the same for equal ones: what was remembered under it still holds. The last few are known; cost: one comparison
+  // of all weights each.
+  uint64_t WeightsId(const NetworkWeights& weights);
+  // Phi of the state under the weights of that id, remembered until it is asked for with another id. The weights depend on no mix; weights
+  // with classes must be of the table's class models.
   double Value(uint32_t index, const NetworkWeights& weights, uint64_t weights_id);
+  // The part of it without the mlp: linear . x + classes . z. Remembered for as long as those weights stay, whatever the mlp's do.
+  double Base(uint32_t index, const NetworkWeights& weights, uint64_t weights_id);
+  // Changes when everything is forgotten.
+  uint64_t version() const { return version_; }
 
  private:
   struct Memo {
-    uint64_t weights_id = 0;
-    double value = 0;
+    uint64_t weights_id = 0, linear_id = 0;
+    double value = 0, linear = 0, classes = 0;
+  };
+  struct KnownWeights {
+    NetworkWeights weights;
+    uint64_t id = 0, linear_id = 0;   // equal linear parts have equal linear ids
   };
 
+  Memo& WithLinear(uint32_t index, const NetworkWeights& weights, uint64_t weights_id);
   const float* TermsOf(uint32_t index) const { return &chunks_[index / kChunk][index % kChunk * terms_.count()]; }
 
   static constexpr size_t kChunk = 1024;   // states
@@ -65,7 +72,9 @@ class FeatureTable {
   absl::flat_hash_map<NodeState, uint32_t> index_;
   std::deque<Features> features_;
   std::vector<Memo> memo_;
-  uint64_t last_weights_id_ = 0;
+  static constexpr size_t kKnown = 4;
+  std::vector<KnownWeights> known_;   // newest last
+  uint64_t last_id_ = 0, version_ = 0;
 };
 
 // One table a thread. Thread-safe.

@@ -1,4 +1,4 @@
-// One of the two files that see LibTorch, and the one that catches its exceptions.
+// One of the files that see LibTorch; it catches its exceptions.
 #include "agent/learner.h"
 
 #include <torch/torch.h>

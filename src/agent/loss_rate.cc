@@ -18,7 +18,7 @@ LossRate::LossRate(const Env& env) {
                           : resource == LoadResource::kCpu ? share(c.request.cpu_milli, view.total_cpu_milli())
                                                            : share(c.request.mem_bytes, view.total_mem_bytes());
     const double loss = c.share * demand * (is_static ? 1 : per_hour * c.lifetime.mean_s / 3600);
-    if (loss > 0 || is_static) kinds_.push_back({view.Resolve(c.request), loss, c.share, ClassId()});
+    if (loss > 0 || is_static) kinds_.push_back({.request = view.Resolve(c.request), .loss = loss, .share = c.share});
   }
 }
 
@@ -37,15 +37,19 @@ double LossRate::UntilNextEpoch(const ClusterState& view) {
 
 LossRate::Refused LossRate::Sum(const ClusterState& view) {
   Refused sum;
+  const auto uids = view.active_uids();
   for (PodKind& kind : kinds_) {
-    const ClassId last = kind.last_fit;
-    if (last.is_valid() && last.value < view.active_uids().size() && view.active_uids()[last.value] != 0 && Fits(view, kind, last)) continue;
-    kind.last_fit = ClassId();
-    for (const auto& [id, uid] : view.occupied()) {
-      if (!Fits(view, kind, id)) continue;
-      kind.last_fit = id;
-      break;
+    // A uid stands for one state, so what fitted it fits it.
+    if (kind.last_fit.is_valid() && kind.last_fit.value < uids.size() && uids[kind.last_fit.value] == kind.fit_uid) continue;
+    if (kind.last_fit.is_valid()) {
+      kind.sync = ClassSync();   // all classes are to be looked at
+      kind.last_fit = ClassId();
     }
+    kind.sync.CatchUp(view, [&](uint32_t slot) {
+      if (kind.last_fit.is_valid() || uids[slot] == 0 || !Fits(view, kind, ClassId(slot))) return;
+      kind.last_fit = ClassId(slot);
+      kind.fit_uid = uids[slot];
+    });
     if (!kind.last_fit.is_valid()) sum.loss += kind.loss, sum.share += kind.share;
   }
   return sum;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "env/env.h"
+#include "policy/class_sync.h"
 
 namespace berth {
 
@@ -23,7 +24,8 @@ class LossRate {
   // Requires HasLossRate and a running episode.
   explicit LossRate(const Env& env);
   // Loss form. Share of the cluster's load resource, a unit of time: 0.02 = 2 % of capacity is being turned away. Without failures,
-  // offered demand is EnvOptions::load on the same scale. Cost: O(pod classes) and O(state classes) for each that fits nowhere.
+  // offered demand is EnvOptions::load on the same scale. Cost: O(pod classes), O(changes since the last call) for each that fits
+  // nowhere, and O(state classes) for each whose last fit is gone.
   double Of(const ClusterState& view);
   // Static form. Share of the load resource that is turned away, in expectation, before an arrival fits: refused arrivals change
   // nothing, so their number is geometric. Summed over epochs it has the mean of what is really refused. Cost as Of.
@@ -34,7 +36,9 @@ class LossRate {
     ResolvedRequest request;
     double loss = 0;    // loss form: an hour; static form: an arrival
     double share = 0;   // of the arrivals
-    ClassId last_fit;   // where to look first
+    ClassId last_fit{};   // a class that it fits, and its uid; invalid: none did when `sync` was there
+    uint64_t fit_uid = 0;
+    ClassSync sync{};
   };
   struct Refused {
     double loss = 0, share = 0;

@@ -45,14 +45,28 @@ struct Rollout {
   int64_t end_us = 0;
 };
 
+// CPU seconds of the process.
+struct CollectTimes {
+  double warmup_s = 0, rollouts_s = 0;
+};
+
 // In the loss and the static form the reward of an interval is what is lost of it in expectation (loss_rate.h).
 //
-// Rollouts in the order group, rollout; a pure function of the arguments, whatever the number of threads. The weights' linear part
+// Rollouts in the order group, rollout; a pure function of the arguments, whatever the number of threads and processes. The weights' linear part
 // (experts blended for the group's mix) and class terms give the base logits; `teacher` its own, null: it is that part. Each group
 // is of one mix and warms up by the greedy policy: by time in the forms with departures, until 30 to 90 % has arrived in the static form. With
-// prices, what is free is worth what it is served with, in every logit; each rollout solves its own, from the warm start on.
+// prices, what is free is worth what it is served with, in every logit; each rollout solves its own, from the warm start on. What it took
+// is added to `times`, unless that is null.
 absl::StatusOr<std::vector<Rollout>> Collect(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options,
-                                             uint64_t seed, const NetworkWeights* teacher = nullptr);
+                                             uint64_t seed, const NetworkWeights* teacher = nullptr, CollectTimes* times = nullptr);
+// Which of `ranks` processes plays rollout `k` of group `g`: groups go round; where they are fewer than the processes, the rollouts of one
+// go round among those that it falls to, each of which warms it up.
+size_t RankOf(size_t g, size_t k, size_t groups, size_t ranks);
+// The rollouts of a share, as Collect has them; the others are left empty.
+absl::StatusOr<std::vector<Rollout>> CollectShare(Arena& arena, const NetworkWeights& weights, const RolloutOptions& options, uint64_t seed,
+                                                  const NetworkWeights* teacher, Share share, CollectTimes* times = nullptr);
+// What another rank answers to a task of kind kRollouts.
+absl::StatusOr<std::string> AnswerRollouts(Arena& arena, std::string_view task, Share share);
 // One of them, from where `env` stands, which plays the arena's `mix`.
 absl::StatusOr<Rollout> PlayRollout(Arena& arena, int mix, Env& env, const NetworkWeights& weights, const RolloutOptions& options, Rng rng,
                                     const NetworkWeights* teacher = nullptr);

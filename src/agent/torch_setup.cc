@@ -1,4 +1,4 @@
-// The other file that sees LibTorch: settings of the process, and what its arithmetic depends on.
+// Another file that sees LibTorch: settings of the process, and what its arithmetic depends on.
 #include <dlfcn.h>
 #include <link.h>
 #include <malloc.h>

@@ -8,7 +8,9 @@
 #include <optional>
 
 #include "agent/checkpoint.h"
+#include "agent/ppo.h"
 #include "agent/teachers.h"
+#include "agent/training_arenas.h"
 #include "agent/weight_space.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -24,8 +26,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kTrainingSeeds = 20'001, kSeedsApart = 1'000'000, kValidationSeeds = 7'001, kGateSeeds = 7'101;
-constexpr uint64_t kEvolutionStream = 321, kRolloutStream = 322, kShuffleStream = 323, kNetworkStream = 324;
-constexpr double kFirstTau = 0.05;        // before calibration
+constexpr uint64_t kEvolutionStream = 321, kNetworkStream = 324;   // 322 and 323 are in ppo.cc
 // A coordinate of the network's evolution moves a last weight by this share of their root mean square, which is at least the other.
 constexpr double kLastLayerScale = 0.3, kLeastLastWeight = 0.03;
 
@@ -64,27 +65,13 @@ class TrainerImpl : public Trainer {
       BERTH_ASSIGN_OR_RETURN(imitated_.emplace(), TeacherWeights(plan_.imitate));
       if (!imitated_->classes.empty()) return InvalidField("imitate", plan_.imitate, "a model without class terms");
     }
-    ArenaOptions arena;
-    BERTH_ASSIGN_OR_RETURN(arena.form, ParseForm(plan_.form));
-    arena.warmup_us = static_cast<int64_t>(plan_.warmup_hours * 3.6e9);
-    arena.window_us = static_cast<int64_t>(plan_.window_hours * 3.6e9);
-    arena.jobs = options_.jobs;
-    arena.class_weights = plan_.class_generations > 0 && plan_.has_network();
-    arena.mix_weights = plan_.mix_weights;
-    arena.prices = PricesOf(plan_);
-    if (plan_.protocol == "azure") {
-      auto trace = std::make_shared<ArenaTrace>();
-      BERTH_ASSIGN_OR_RETURN(trace->trace, PlannedTrace(plan_, &trace->thinning));
-      trace->heavy_copies = plan_.heavy_copies;
-      arena.trace = std::move(trace);
-    }
-    BERTH_ASSIGN_OR_RETURN(arena_, Arena::Create(workloads_, arena));
-    if (plan_.rollout_nodes > 0 && plan_.has_network()) {
-      for (const Workload& w : workloads_) {
-        BERTH_ASSIGN_OR_RETURN(scaled_.emplace_back(), ScaleNodes(w, plan_.rollout_nodes));
-      }
-      BERTH_ASSIGN_OR_RETURN(scaled_arena_, Arena::Create(scaled_, arena));
-    }
+    const auto make_arenas = [&]() -> absl::StatusOr<std::string> {
+      BERTH_ASSIGN_OR_RETURN(arenas_, MakeArenas(plan_, workloads_, options_.jobs, options_.crew));
+      return std::string();
+    };
+    BERTH_RETURN_IF_ERROR(options_.crew != nullptr ? options_.crew->Ask(TaskKind::kPlan, PlanToJson(plan_).dump(), make_arenas).status() : make_arenas().status());
+    arena_ = arenas_->whole.get();
+    ppo_.emplace(plan_, arenas_->rollouts());
     validation_ = CrossCases(kValidationSeeds, plan_.validation_seeds, plan_.loads, arena_->mixes());
     if (!RulesToBeat(plan_.protocol).empty()) BERTH_RETURN_IF_ERROR(arena_->DivideByMeans(validation_));
     if (plan_.teacher == kBestTeacher) {
@@ -318,41 +305,18 @@ class TrainerImpl : public Trainer {
     return fmt::format("network evolution, relative cost {:.3f} (before {:.3f})", state_.best_network_evolution > 0 ? state_.best_network_evolution : state_.best_network, state_.best_network);
   }
 
-  RolloutOptions Rollouts() const {
-    RolloutOptions o;
-    o.loads = plan_.loads;
-    o.groups = plan_.groups;
-    o.rollouts = plan_.rollouts;
-    o.decisions = plan_.decisions;
-    o.candidates = plan_.candidates;
-    o.tau = state_.tau;
-    if (arena_->mixes() > 1) o.first_group = state_.update * plan_.groups;
-    return o;
-  }
-  Arena& RolloutArena() { return scaled_arena_ != nullptr ? *scaled_arena_ : *arena_; }
   const NetworkWeights* Imitated() const { return imitated_ ? &*imitated_ : nullptr; }
   int64_t first_critic() const { return plan_.generations + plan_.imitation_updates; }
   int64_t first_ppo() const { return first_critic() + plan_.critic_updates; }
-  uint64_t RolloutSeed() const { return SplitMix64(SplitMix64(plan_.seed) + static_cast<uint64_t>(state_.update) + kRolloutStream * kSeedsApart); }
 
   // Fixes temperature and reward scale at the first update that needs them, then makes the learner.
   absl::Status EnsureLearner() {
     if (learner_ != nullptr) return absl::OkStatus();
     linear_ = Linear(state_.best_coordinates);
     if (state_.tau == 0) {
-      state_.tau = kFirstTau;
-      BERTH_ASSIGN_OR_RETURN(const auto rollouts, Collect(RolloutArena(), linear_, Rollouts(), SplitMix64(RolloutSeed())));
-      std::vector<std::vector<float>> zeros;
-      for (const Rollout& r : rollouts) zeros.emplace_back(r.epochs.size() + 1, 0.0f);
-      const auto returns = Estimate(rollouts, zeros, 1, 1, {plan_.horizon_s, 1e15}).target;
-      double sum = 0, squares = 0, n = 0;
-      for (const auto& row : returns) {
-        for (double x : row) sum += x, squares += x * x, n += 1;
-      }
-      const double deviation = std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)));
-      state_.reward_scale = deviation > 1e-9 ? 1 / deviation : 1;
-      const PolicyBatch batch = MakeBatch(rollouts, returns, 1);
-      if (batch.decisions() > 0) state_.tau = std::clamp(CalibrateTau(batch, kFirstTau, plan_.best_probability), 1e-6, 1e6);
+      BERTH_ASSIGN_OR_RETURN(const Calibration calibration, ppo_->Calibrate(linear_, state_.update));
+      state_.tau = calibration.tau;
+      state_.reward_scale = calibration.reward_scale;
       log_->Write("critic", state_.update, {{"tau", state_.tau}, {"reward_scale", state_.reward_scale}});
     }
     LearnerOptions o;
@@ -366,15 +330,6 @@ class TrainerImpl : public Trainer {
     }
     return absl::OkStatus();
   }
-
-  struct Round {
-    std::vector<Rollout> rollouts;
-    Advantages advantages;
-    std::vector<Context> contexts;      // of all epochs
-    std::vector<float> targets;
-    double explained_variance = 0;      // of the critic before this round
-    double reward = 0;                  // mean a rollout, in its own units
-  };
 
   // The network as it is, on the evolved linear part.
   NetworkWeights Current() const { return learner_->Export(linear_); }
@@ -393,106 +348,38 @@ class TrainerImpl : public Trainer {
   }
 
   absl::StatusOr<Round> Play() {
-    Round round;
-    BERTH_ASSIGN_OR_RETURN(round.rollouts, Collect(RolloutArena(), Current(), Rollouts(), RolloutSeed(), Imitated()));
-    std::vector<std::vector<float>> values;
-    for (const Rollout& r : round.rollouts) {
-      std::vector<Context> contexts;
-      for (const Epoch& e : r.epochs) contexts.push_back(e.context), round.reward += e.reward / static_cast<double>(round.rollouts.size());
-      round.contexts.insert(round.contexts.end(), contexts.begin(), contexts.end());
-      contexts.push_back(r.last_context);
-      BERTH_ASSIGN_OR_RETURN(values.emplace_back(), learner_->Values(contexts));
-    }
-    round.advantages = Estimate(round.rollouts, values, state_.reward_scale, plan_.rollouts, {plan_.horizon_s, plan_.credit_s});
-    double n = 0, target_sum = 0, target_squares = 0, error_sum = 0, error_squares = 0;
-    for (size_t r = 0; r < values.size(); ++r) {
-      for (size_t t = 0; t < round.advantages.target[r].size(); ++t) {
-        const double target = round.advantages.target[r][t], error = target - static_cast<double>(values[r][t]);
-        round.targets.push_back(static_cast<float>(target));
-        n += 1, target_sum += target, target_squares += target * target, error_sum += error, error_squares += error * error;
-      }
-    }
-    const double variance = target_squares / n - target_sum / n * (target_sum / n);
-    round.explained_variance = variance > 1e-12 ? 1 - (error_squares / n - error_sum / n * (error_sum / n)) / variance : 0;
+    BERTH_ASSIGN_OR_RETURN(Round round, ppo_->Play(*learner_, Current(), Imitated(), {state_.tau, state_.reward_scale}, state_.update));
     state_.explained_variance = round.explained_variance;
     return round;
-  }
-
-  // Minibatches of shuffled indices, `epochs` times; stops when `step` says false. The last one may be short, down to one.
-  absl::Status Minibatches(size_t count, int epochs, uint64_t purpose, const std::function<absl::StatusOr<bool>(std::span<const uint32_t>)>& step) const {
-    std::vector<uint32_t> order(count);
-    std::iota(order.begin(), order.end(), 0u);
-    Rng rng = Rng::Stream(SplitMix64(plan_.seed) + static_cast<uint64_t>(state_.update), kShuffleStream + 1000 * purpose);
-    const auto size = static_cast<size_t>(plan_.minibatch);
-    for (int e = 0; e < epochs; ++e) {
-      rng.Shuffle(order);
-      for (size_t i = 0; i < count; i += size) {
-        BERTH_ASSIGN_OR_RETURN(const bool goes_on, step(std::span(order).subspan(i, std::min(size, count - i))));
-        if (!goes_on) return absl::OkStatus();
-      }
-    }
-    return absl::OkStatus();
   }
 
   // The network learns what the imitated teacher chooses, on clusters that the teacher and the network itself fill in turns: the states
   // of the teacher alone would not tell it what to do after a mistake of its own (DAgger, Ross et al., 2011).
   absl::StatusOr<std::string> Imitate() {
-    RolloutOptions options = Rollouts();
     const int64_t round = state_.update - plan_.generations;
-    options.teacher_acts = round % 2 == 0;
-    BERTH_ASSIGN_OR_RETURN(const auto rollouts, Collect(RolloutArena(), Current(), options, RolloutSeed(), Imitated()));
+    BERTH_ASSIGN_OR_RETURN(const auto rollouts, ppo_->Roll(Current(), Imitated(), state_.tau, round % 2 == 0, state_.update));
     std::vector<std::vector<double>> none;
     for (const Rollout& r : rollouts) none.emplace_back(r.epochs.size(), 0.0);
     const PolicyBatch batch = MakeBatch(rollouts, none, 1);
-    ActorOptions o;
-    o.lr = plan_.imitation_lr * (1 - static_cast<double>(round) / plan_.imitation_updates);
-    o.surrogate = o.entropy = 0;
-    o.kl_teacher = 1;
-    std::vector<double> kl;
-    BERTH_RETURN_IF_ERROR(Minibatches(batch.decisions(), plan_.epochs, 3, [&](std::span<const uint32_t> decisions) -> absl::StatusOr<bool> {
-      BERTH_ASSIGN_OR_RETURN(const ActorStats stats, learner_->StepActor(batch, decisions, o));
-      kl.push_back(stats.kl_teacher);
-      return true;
-    }));
+    const double lr = plan_.imitation_lr * (1 - static_cast<double>(round) / plan_.imitation_updates);
+    BERTH_ASSIGN_OR_RETURN(const auto kl, ppo_->ImitateTeacher(*learner_, batch, lr, state_.update));
     const double last = kl.empty() ? 0 : kl.back();
-    Json fields{{"first_kl", kl.empty() ? 0 : kl.front()}, {"kl", last}, {"lr", o.lr}, {"decisions", batch.decisions()}};
+    Json fields{{"first_kl", kl.empty() ? 0 : kl.front()}, {"kl", last}, {"lr", lr}, {"decisions", batch.decisions()}};
     const int64_t done = round + 1;
     if (done % plan_.validate_every == 0 || done == plan_.imitation_updates) BERTH_RETURN_IF_ERROR(Consider("imitation", &fields));
     log_->Write("imitation", state_.update + 1, fields);
     return fmt::format("imitation, kl to the teacher {:.4f}", last);
   }
 
-  absl::StatusOr<double> StepsOfCritic(const Round& round) {
-    double last = 0;
-    CriticOptions o;
-    o.lr = plan_.critic_lr;
-    BERTH_RETURN_IF_ERROR(Minibatches(round.contexts.size(), plan_.critic_epochs, 1, [&](std::span<const uint32_t> rows) -> absl::StatusOr<bool> {
-      BERTH_ASSIGN_OR_RETURN(last, learner_->StepCritic(round.contexts, round.targets, rows, o));
-      return true;
-    }));
-    return last;
-  }
-
   absl::StatusOr<std::string> FitCritic() {
     BERTH_ASSIGN_OR_RETURN(const Round round, Play());
-    BERTH_ASSIGN_OR_RETURN(const double loss, StepsOfCritic(round));
+    BERTH_ASSIGN_OR_RETURN(const double loss, ppo_->FitCritic(*learner_, round, state_.update));
     log_->Write("critic", state_.update + 1, {{"loss", loss}, {"explained_variance", round.explained_variance}, {"reward", round.reward}});
     return fmt::format("critic, explained variance {:.2f}", round.explained_variance);
   }
 
   absl::StatusOr<std::string> ImprovePolicy() {
     BERTH_ASSIGN_OR_RETURN(const Round round, Play());
-    // Mixes differ in what they lose; each counts alike.
-    std::vector<double> squares(static_cast<size_t>(arena_->mixes()), 0), count(squares.size(), 0);
-    auto advantage = round.advantages.advantage;
-    const auto mix_of = [&](size_t r) { return static_cast<size_t>(round.rollouts[r].mix); };
-    for (size_t r = 0; r < advantage.size(); ++r) {
-      for (double a : advantage[r]) squares[mix_of(r)] += a * a, count[mix_of(r)] += 1;
-    }
-    for (size_t r = 0; r < advantage.size(); ++r) {
-      for (double& a : advantage[r]) a /= std::max(1e-8, std::sqrt(squares[mix_of(r)] / count[mix_of(r)]));
-    }
-    const PolicyBatch batch = MakeBatch(round.rollouts, advantage, 1);
     const int64_t ppo = state_.update - first_ppo();
     const double left = 1 - static_cast<double>(ppo) / plan_.ppo_updates;
     ActorOptions o;
@@ -500,18 +387,11 @@ class TrainerImpl : public Trainer {
     o.clip = plan_.clip;
     o.entropy = plan_.entropy * left;
     o.kl_teacher = plan_.kl_teacher * left;
-    ActorStats last;
-    int steps = 0;
-    double max_kl = 0;
-    BERTH_RETURN_IF_ERROR(Minibatches(batch.decisions(), plan_.epochs, 2, [&](std::span<const uint32_t> decisions) -> absl::StatusOr<bool> {
-      BERTH_ASSIGN_OR_RETURN(last, learner_->StepActor(batch, decisions, o));
-      ++steps;
-      max_kl = std::max(max_kl, last.approx_kl);
-      return last.approx_kl <= 1.5 * plan_.target_kl;
-    }));
-    BERTH_ASSIGN_OR_RETURN(const double critic_loss, StepsOfCritic(round));
-    Json fields{{"loss", last.loss}, {"entropy", last.entropy}, {"kl_teacher", last.kl_teacher}, {"approx_kl", last.approx_kl}, {"max_kl", max_kl},
-                {"clip_fraction", last.clip_fraction}, {"grad_norm", last.grad_norm}, {"lr", o.lr}, {"minibatches", steps}, {"decisions", batch.decisions()},
+    BERTH_ASSIGN_OR_RETURN(const ActorRound actor, ppo_->ImproveActor(*learner_, round, o, state_.update));
+    const ActorStats& last = actor.last;
+    BERTH_ASSIGN_OR_RETURN(const double critic_loss, ppo_->FitCritic(*learner_, round, state_.update));
+    Json fields{{"loss", last.loss}, {"entropy", last.entropy}, {"kl_teacher", last.kl_teacher}, {"approx_kl", last.approx_kl}, {"max_kl", actor.max_kl},
+                {"clip_fraction", last.clip_fraction}, {"grad_norm", last.grad_norm}, {"lr", o.lr}, {"minibatches", actor.minibatches}, {"decisions", actor.decisions},
                 {"critic_loss", critic_loss}, {"explained_variance", round.explained_variance}, {"reward", round.reward}};
     const int64_t done = ppo + 1;
     if (done % plan_.validate_every == 0 || done == plan_.ppo_updates) BERTH_RETURN_IF_ERROR(Consider("ppo", &fields));
@@ -595,10 +475,10 @@ class TrainerImpl : public Trainer {
   const TrainerOptions options_;
   NetworkWeights teacher_;
   std::optional<NetworkWeights> imitated_;
-  std::vector<Workload> scaled_;               // what rollouts play on, where they are smaller
-  std::unique_ptr<Arena> scaled_arena_;
   std::optional<WeightSpace> space_;
-  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<TrainingArenas> arenas_;
+  Arena* arena_ = nullptr;                     // the whole one
+  std::optional<Ppo> ppo_;                     // on the smaller ones where there are any
   std::unique_ptr<TrainingLog> log_;
   std::unique_ptr<Learner> learner_;
   std::vector<ArenaCase> validation_;

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/arena.h"
+#include "agent/crew.h"
 #include "agent/evolution.h"
 #include "agent/gate.h"
 #include "agent/learner.h"
@@ -29,6 +30,7 @@ struct TrainerOptions {
   int checkpoint_every = 10;        // updates
   int jobs = 0;                     // threads for the environments; the result does not depend on it
   bool is_quiet = false;
+  Crew* crew = nullptr;             // of rank 0, the only one to have a trainer; null: one process
 };
 
 struct Outcome {

@@ -32,6 +32,9 @@ class ManualClock : public Clock {
   std::atomic<int64_t> micros_;
 };
 
+// CPU seconds that the threads of this process have used, user and system; for benches.
+double ProcessCpuSeconds();
+
 }  // namespace berth
 
 #endif  // BERTH_BASE_CLOCK_H_

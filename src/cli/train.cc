@@ -1,4 +1,4 @@
-// `berth train` starts berth-train beside this program, so that LibTorch is loaded by who trains and by nobody else.
+// `berth train` and `berth bench train` start berth-train beside this program, so that LibTorch is loaded by who trains and by nobody else.
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,7 +11,7 @@
 namespace berth::cli {
 namespace {
 
-absl::Status Run(const std::vector<std::string>& arguments) {
+absl::Status Start(const std::vector<std::string>& arguments) {
   std::error_code error;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
   const auto program = self.parent_path() / "berth-train";
@@ -32,7 +32,19 @@ const VerbRegistration kTrain("train", [](CLI::App& app, VerbResult& result) {
   verb->set_help_flag();   // berth-train answers --help itself
   verb->allow_extras();
   verb->fallthrough(false);
-  verb->callback([verb, &result] { result.status = Run(verb->remaining()); });
+  verb->callback([verb, &result] { result.status = Start(verb->remaining()); });
+});
+
+const BenchRegistration kBenchTrain("train", [](CLI::App& app, VerbResult& result) {
+  CLI::App* bench = app.add_subcommand("train", "Decisions and trained steps a CPU-second by number of nodes, beside MaskablePPO of sb3-contrib");
+  bench->set_help_flag();
+  bench->allow_extras();
+  bench->fallthrough(false);
+  bench->callback([bench, &result] {
+    std::vector<std::string> arguments = bench->remaining();
+    arguments.insert(arguments.begin(), "--bench");
+    result.status = Start(arguments);
+  });
 });
 
 }  // namespace

@@ -1,14 +1,8 @@
 #include "cli/verbs.h"
 
-#include <link.h>
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <ctime>
-#include <fstream>
 #include <map>
-#include <thread>
 
 #include "absl/strings/str_split.h"
 #include "base/log.h"
@@ -23,32 +17,6 @@ namespace {
 std::map<std::string, VerbRegistration::Add>& Registry() {
   static auto* const registry = new std::map<std::string, VerbRegistration::Add>();  // outlives every static user
   return *registry;
-}
-
-std::string CpuModel() {
-  std::ifstream in("/proc/cpuinfo");
-  for (std::string line; std::getline(in, line);) {
-    if (line.rfind("model name", 0) == 0 && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
-  }
-  return "unknown";
-}
-
-// The BLAS that this process has mapped; "none" where no library in it needs one.
-std::string MappedBlas() {
-  std::string found = "none";
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, size_t, void* out) {
-        const std::string_view name(info->dlpi_name);
-        for (std::string_view part : {"openblas", "mkl", "blis", "libblas"}) {
-          if (name.find(part) != std::string_view::npos) {
-            *static_cast<std::string*>(out) = name.substr(name.rfind('/') + 1);
-            return 1;
-          }
-        }
-        return 0;
-      },
-      &found);
-  return found;
 }
 
 }  // namespace
@@ -89,25 +57,6 @@ absl::StatusOr<std::vector<double>> ParseNumbers(std::string_view field, std::st
 
 std::vector<std::string> SplitList(std::string_view text) {
   return absl::StrSplit(absl::string_view(text.data(), text.size()), ',', absl::SkipWhitespace());
-}
-
-nlohmann::json MachineJson() {
-  utsname os{};
-  uname(&os);
-  char date[32] = "";
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return {{"cpu", CpuModel()},
-          {"cores", std::thread::hardware_concurrency()},
-          {"os", fmt::format("{} {}", os.sysname, os.release)},
-          {"compiler", kCompiler},
-          {"build_type", kBuildType},
-          {"blas", MappedBlas()},
-          {"version", kVersion},
-          {"commit", kCommit},
-          {"date", date}};
 }
 
 int Main(int argc, char** argv) {

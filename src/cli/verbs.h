@@ -22,7 +22,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "nlohmann/json.hpp"
+#include "cli/machine.h"
 
 namespace berth::cli {
 
@@ -52,10 +52,6 @@ absl::StatusOr<std::vector<uint64_t>> ParseSeeds(std::string_view field, std::st
 absl::StatusOr<std::vector<double>> ParseNumbers(std::string_view field, std::string_view text, double low, double high);
 // "a,b,c" -> non-empty parts.
 std::vector<std::string> SplitList(std::string_view text);
-
-// The machine, build and time that a measured figure belongs to: {"cpu", "cores", "os", "compiler", "build_type", "blas",
-// "version", "commit", "date"}.
-nlohmann::json MachineJson();
 
 }  // namespace berth::cli
 

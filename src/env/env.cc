@@ -1,6 +1,7 @@
 #include "env/env.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -494,8 +495,22 @@ absl::StatusOr<StepResult> Env::Step(int action) {
   if (action < 0 || static_cast<size_t>(action) >= all.size()) {
     return InvalidField("action", fmt::format("{}", action), fmt::format("0 to {}", all.size() - 1));
   }
-  const EnvAction& chosen = all[static_cast<size_t>(action)];
+  const EnvAction chosen = all[static_cast<size_t>(action)];
   if (!chosen.is_legal) return InvalidField("action", fmt::format("{}", action), "an action that the mask allows");
+  return Step(chosen);
+}
+
+absl::StatusOr<StepResult> Env::Step(const EnvAction& chosen) {
+  if (!is_running_) return absl::FailedPreconditionError("no episode is running: call Reset");
+  const auto uids = cluster_.active_uids();
+  if (!chosen.is_legal || chosen.class_id.value >= uids.size() || uids[chosen.class_id.value] == 0 || !FitsClass(current_class_, chosen.class_id)) {
+    return InvalidField("action", fmt::format("state class {}", chosen.class_id.value), "a class that the pod fits");
+  }
+  const auto& request = requests_[current_class_];
+  const uint32_t devices = cluster_.state_class(chosen.class_id).state.device_count;
+  if (std::popcount(chosen.devices) != request.gpu_count || (uint64_t{chosen.devices} >> devices) != 0) {
+    return InvalidField("action", fmt::format("devices {:#x}", chosen.devices), fmt::format("{} of {} devices", request.gpu_count, devices));
+  }
   Decision decision;
   decision.is_placed = true;
   decision.node = cluster_.Lowest(chosen.class_id);

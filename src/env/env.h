@@ -127,6 +127,9 @@ class Env {
   // Requires a running episode. Errors, nothing changed: INVALID_ARGUMENT an action outside [0, actions().size()) or masked;
   // FAILED_PRECONDITION no episode is running.
   absl::StatusOr<StepResult> Step(int action);
+  // The same by the action itself, as actions() has it, without making the list: O(1), and the members of the class where they must be
+  // looked at exactly. Errors also: INVALID_ARGUMENT a class or devices that do not fit.
+  absl::StatusOr<StepResult> Step(const EnvAction& action);
   // The same by a policy's decision; the node and devices must fit, and the node be open to the pod. In the static and loss form no
   // node is a decision too, if it counts nodes that the policy refused (Decision::refused, kPolicy): the pod is declined. Errors as Step.
   absl::StatusOr<StepResult> StepDecision(const Decision& decision);

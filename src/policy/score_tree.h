@@ -73,6 +73,12 @@ class ScoreTree {
     return second;
   }
 
+  // The `count` best slots that hold a score, in no order; ties by the lower slot. Cost: O(count log count log16 slots), about.
+  void Top(size_t count, std::vector<Second>* out) const {
+    out->clear();
+    if (!levels_.empty() && count > 0) Collect(levels_.size() - 1, 0, levels_.back().size(), count, out);
+  }
+
  private:
   static constexpr size_t kFan = 16;
 
@@ -100,6 +106,25 @@ class ScoreTree {
       if (value <= second->score) continue;
       if (level > 0) Below(level - 1, i * kFan, (i + 1) * kFan, best, second);
       else if (value < best) *second = {value, static_cast<uint32_t>(i)};
+    }
+  }
+
+  // A heap with the worst in front; a later slot has to be better than it.
+  void Collect(size_t level, size_t begin, size_t end, size_t count, std::vector<Second>* out) const {
+    const auto is_better = [](const Second& a, const Second& b) { return a.score != b.score ? a.score > b.score : a.slot < b.slot; };
+    for (size_t i = begin; i < end; ++i) {
+      const double value = levels_[level][i];
+      if (value == kNone || (out->size() == count && value <= out->front().score)) continue;
+      if (level > 0) {
+        Collect(level - 1, i * kFan, (i + 1) * kFan, count, out);
+        continue;
+      }
+      if (out->size() == count) {
+        std::pop_heap(out->begin(), out->end(), is_better);
+        out->pop_back();
+      }
+      out->push_back({value, static_cast<uint32_t>(i)});
+      std::push_heap(out->begin(), out->end(), is_better);
     }
   }
 

@@ -344,6 +344,27 @@ TEST_F(SmallCluster, LossRateIsThatOfTheClassesThatFitNowhere) {
   EXPECT_GT(positive, 50);
 }
 
+// The critic's view is kept up change by change; here node by node.
+TEST_F(SmallCluster, TheContextIsTheMeanOverNodes) {
+  const auto arena = NewArena(1);
+  const auto env = *Env::Create(arena->workload(), arena->EnvOptionsFor(1.0));
+  env->Reset(601);
+  RolloutOptions o = Small();
+  o.decisions = 300;
+  FeatureTable table(MixOf(arena->workload()));
+  const auto rollout = *PlayRollout(*arena, 0, *env, StrandingWeights(), o, Rng(1));
+  ASSERT_GT(rollout.epochs.size(), 200u);
+  // The end of the rollout, where every change has been counted.
+  table.Bind(env->view());
+  std::array<double, kFeatureCount> mean{};
+  for (const auto& record : env->view().nodes()) {
+    const NodeState& state = env->view().state_class(env->view().view(*env->view().FindNode(record.spec.name)).class_id).state;
+    const Features& x = table.features(table.Find(env->view().shape_of(state), state));
+    for (size_t i = 0; i < kFeatureCount; ++i) mean[i] += static_cast<double>(x[i]) / static_cast<double>(env->view().node_count());
+  }
+  for (size_t i = 0; i < kFeatureCount; ++i) EXPECT_NEAR(rollout.last_context[i], mean[i], 1e-5) << FeatureNames()[i];
+}
+
 // Two epochs by hand: rewards -1 and -2, a second apart each, then a cut with value -4.
 Rollout TwoEpochs(double first_reward) {
   Rollout r;
@@ -402,6 +423,17 @@ TEST(CalibrateTau, GivesTheBestActionTheProbabilityAskedFor) {
   batch.chosen = {0};
   const double tau = CalibrateTau(batch, 1, 0.9);
   EXPECT_NEAR(1 / (1 + std::exp(-2 / tau)), 0.9, 1e-6);
+}
+
+// Equal potentials whose logits differ by rounding are ties: no temperature is to tell them apart.
+TEST(CalibrateTau, RoundingMakesNoBestAction) {
+  PolicyBatch batch;
+  batch.base = {40.00001f, 40, 2, 0};
+  batch.offsets = {0, 2, 4};
+  batch.chosen = {0, 0};
+  ASSERT_NE(batch.base[0], batch.base[1]);
+  // The first decision counts as 1, so the second has 0.8.
+  EXPECT_NEAR(1 / (1 + std::exp(-2 / CalibrateTau(batch, 1, 0.9))), 0.8, 1e-6);
 }
 
 }  // namespace

@@ -129,6 +129,37 @@ TEST(Env, TwoPoliciesMeetTheSameStream) {
   }
 }
 
+// The action itself does what its number does; one that is not there, or does not fit, changes nothing.
+TEST(Env, AnActionStepsAsItsNumberDoes) {
+  const Workload w = Small();
+  const auto by_number = *Env::Create(w, Options(Form::kLoss, 1.1)), by_action = *Env::Create(w, Options(Form::kLoss, 1.1));
+  StepResult a = by_number->Reset(9), b = by_action->Reset(9);
+  EXPECT_EQ(by_action->Step(EnvAction{ClassId(100'000), 0, true}).status().code(), absl::StatusCode::kInvalidArgument);
+  Rng rng(1);
+  int masked = 0;
+  for (int i = 0; i < 300 && !a.is_done(); ++i) {
+    const std::vector<EnvAction> actions = by_action->actions();
+    size_t chosen = rng.Below(actions.size());
+    while (!actions[chosen].is_legal) {
+      EnvAction claimed = actions[chosen];
+      claimed.is_legal = true;
+      EXPECT_EQ(by_action->Step(claimed).status().code(), absl::StatusCode::kInvalidArgument);
+      ++masked;
+      chosen = (chosen + 1) % actions.size();
+    }
+    EnvAction odd = actions[chosen];
+    odd.devices |= DevicePositions{1} << 31;
+    EXPECT_EQ(by_action->Step(odd).status().code(), absl::StatusCode::kInvalidArgument);
+    a = *by_number->Step(static_cast<int>(chosen));
+    b = *by_action->Step(actions[chosen]);
+    ASSERT_EQ(a.reward, b.reward);
+    ASSERT_EQ(by_number->now_us(), by_action->now_us());
+    ASSERT_EQ(by_number->pod_class(), by_action->pod_class());
+  }
+  EXPECT_GT(masked, 0);
+  EXPECT_EQ(by_number->stats().reward, by_action->stats().reward);
+}
+
 // One node of one device, pods of one device: an M/M/1/1 loss system, whose rejected share is load / (1 + load) (Erlang B).
 TEST(Env, LossFormAgreesWithErlangB) {
   Workload w;

@@ -11,8 +11,10 @@
 #include "agent/checkpoint.h"
 #include "agent/publish.h"
 #include "agent/trainer.h"
+#include "agent/worker.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "cli/train_main/bench.h"
 #include "fmt/format.h"
 
 namespace berth {
@@ -22,6 +24,7 @@ struct Flags {
   std::string out = "models", resume, run, name;
   int64_t steps = 0;
   int checkpoint_every = 10, jobs = 0;
+  double rank_timeout_s = 1800;
   bool is_quiet = false, is_json = false;
 };
 
@@ -138,7 +141,7 @@ std::string DefaultName(const Workload& workload, const TrainingPlan& plan) {
   return name.substr(0, 63);
 }
 
-absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptions& given, const std::string& config, const std::string& command) {
+absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptions& given, const std::string& config, const std::string& command, Crew* crew) {
   BERTH_ASSIGN_OR_RETURN(const TrainingPlan plan, EffectivePlan(parsed, given, flags.resume));
   BERTH_ASSIGN_OR_RETURN(const std::vector<Workload> workloads, PlannedWorkloads(plan));
   const Workload& workload = workloads.front();
@@ -152,6 +155,7 @@ absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptio
   options.checkpoint_every = flags.checkpoint_every;
   options.jobs = flags.jobs;
   options.is_quiet = flags.is_quiet;
+  options.crew = crew;
   LogInfo("training {}: {} nodes, form {}, {} updates; record in {}", name, workload.node_count(), plan.form, plan.total_updates(), options.run_dir);
   BERTH_ASSIGN_OR_RETURN(const auto trainer, Trainer::Create(workloads, plan, options));
   std::ofstream(std::filesystem::path(options.run_dir) / "config.yaml") << config;
@@ -170,8 +174,22 @@ absl::Status Run(const Flags& flags, const TrainingPlan& parsed, const PlanOptio
   return absl::OkStatus();
 }
 
+// Alone, or as one of the processes that the environment tells of: rank 0 trains, the others work for it.
+absl::Status RunRank(const Flags& flags, const TrainingPlan& parsed, const PlanOptions& given, const std::string& config, const std::string& command) {
+  BERTH_ASSIGN_OR_RETURN(const auto settings, RankSettingsFromEnvironment());
+  if (!settings) return Run(flags, parsed, given, config, command, nullptr);
+  BERTH_ASSIGN_OR_RETURN(const auto group, ProcessGroup::Join(*settings, flags.rank_timeout_s));
+  if (group->rank() > 0) return WithContext(WorkFor(group.get(), flags.jobs), fmt::format("rank {}", group->rank()));
+  LogInfo("{} processes", group->size());
+  Crew crew(group.get());
+  const absl::Status status = Run(flags, parsed, given, config, command, &crew);
+  crew.End(status);
+  return status;
+}
+
 int Main(int argc, char** argv) {
   PrepareTorch();
+  if (argc > 1 && std::string_view(argv[1]) == "--bench") return BenchMain(argc - 1, argv + 1);
   CLI::App app("Trains a policy network offline, keeps checkpoints, and publishes a model", "berth train");
   app.footer(
       "Examples:\n"
@@ -179,7 +197,8 @@ int Main(int argc, char** argv) {
       "  berth train --form static --name openb-static --out models\n"
       "  berth train --protocol churn --nodes NODES.csv --pods PODS.csv --sample-nodes 151 --lives exponential --load 0.9,1.0,1.1 --out models\n"
       "  berth train --protocol azure --dev v1.dev.txt --host 64/192 --out models\n"
-      "  berth train --resume models/.runs/openb-like-1 --out models");
+      "  berth train --resume models/.runs/openb-like-1 --out models\n"
+      "  torchrun --nproc-per-node 2 --no-python berth train --workload openb-like --out models");
   Flags flags;
   TrainingPlan plan;
   app.add_option("--out", flags.out, "models go to OUT/<name>/<version>")->capture_default_str();
@@ -189,6 +208,8 @@ int Main(int argc, char** argv) {
   app.add_option("--steps", flags.steps, "stop after this many updates of the plan, in all (0 = its end)")->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
   app.add_option("--checkpoint-every", flags.checkpoint_every, "updates")->check(CLI::Range(1, 1'000'000))->capture_default_str();
   app.add_option("--jobs", flags.jobs, "threads of the environments (0 = one a core); does not change the result")->check(CLI::Range(0, 1024));
+  app.add_option("--rank-timeout-s", flags.rank_timeout_s, "of several processes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT): how long one waits for another")
+      ->check(CLI::Range(1.0, 86400.0))->capture_default_str();
   app.add_flag("--json", flags.is_json, "print JSON");
   app.add_flag("--quiet", flags.is_quiet, "no progress");
   app.set_config("--config", "", "read flags from a file");
@@ -200,7 +221,7 @@ int Main(int argc, char** argv) {
   }
   std::string command = "berth train";
   for (int i = 1; i < argc; ++i) command += fmt::format(" {}", argv[i]);
-  const absl::Status status = Run(flags, plan, options, app.config_to_str(true, false), command);
+  const absl::Status status = RunRank(flags, plan, options, app.config_to_str(true, false), command);
   if (status.ok()) return 0;
   fmt::print(stderr, "berth train: {}\n", MessageOf(status));
   return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;

@@ -33,6 +33,7 @@ struct NetworkWeights {
 
   size_t mlp_inputs() const { return kFeatureCount + (mlp_sees_mix ? size_t{kMixShapeCount} : 0); }
   bool depends_on_mix() const { return mlp_sees_mix || !experts.empty(); }
+  friend bool operator==(const NetworkWeights&, const NetworkWeights&) = default;
 };
 
 // Phi times `factor`: every term of it.
@@ -65,7 +66,8 @@ NetworkWeights UniversalWeights();
 
 // mlp(x) in float32, sums in index order. Requires valid weights whose mlp does not see the mix (ForMix). Cost: hidden x (features + hidden) multiplications.
 float MlpForward(const NetworkWeights& weights, const Features& x);
-double NetworkValue(const NetworkWeights& weights, const Features& x);
+double LinearValue(const NetworkWeights& weights, const Features& x);   // linear . x
+double NetworkValue(const NetworkWeights& weights, const Features& x);  // + mlp
 // classes . z, z as ClassTerms computes it; 0 without classes. Cost: one multiplication a term.
 double ClassValue(const NetworkWeights& weights, const float* z);
 
