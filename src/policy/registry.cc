@@ -55,6 +55,13 @@ Entry Mixed(std::string name, std::string kind, std::string formula, std::string
   return entry;
 }
 
+ClassScorerFactory Priced(const PolicyContext& c, PotentialFactory inner) {
+  PricedOptions options;
+  options.learns_mix = c.learns_mix;
+  options.refusal_margin = c.refusal_margin;
+  return [inner = std::move(inner), mix = c.mix, options] { return MakePotentialScorer(MakePricedPotential(inner, mix, options)); };
+}
+
 const std::vector<Entry>& Entries() {
   static const auto* const entries = [] {
     constexpr std::string_view kSim = "FGD simulator (Weng et al., USENIX ATC 2023)";
@@ -166,7 +173,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakePolicy(std::string_view full_n
     return absl::NotFoundError(fmt::format("policy is {}, accepted: {}", Quoted(name), KnownNames()));
   }
   if (context.refusal_margin && !it->has_prices) {
-    return InvalidField("policy", full_name, "a refusal margin only with policies that have prices: stranding-priced");
+    return InvalidField("policy", full_name, "a refusal margin only with policies that have prices: stranding-priced, random-offer-priced");
   }
   if (it->make) {
     if (context.tie || !context.tie_policy.empty()) {

@@ -116,7 +116,8 @@ TEST(Refusal, BadMarginsAreErrorsThatNameThem) {
 TEST(Registry, NamesThatOthersRelyOnAreThere) {
   for (const char* name : {"random", "round-robin", "weighted", "least-connections", "least-response-time", "minimum-resource-usage", "minimum-latency",
                            "minimum-distance", "first-fit", "best-fit", "most-allocated", "most-allocated-gpu", "dotprod", "gpu-packing", "gpu-clustering", "fgd",
-                           "fgd-keep-empty", "kubernetes-default", "requested-to-capacity-ratio", "stranding", "stranding-priced"}) {
+                           "fgd-keep-empty", "kubernetes-default", "requested-to-capacity-ratio", "stranding", "stranding-priced", "random-offer",
+                           "random-offer-priced"}) {
     EXPECT_TRUE(MakePolicy(name, {.mix = SmallMix(), .tie = {}, .tie_policy = {}, .resolve = {}}).ok()) << name;
   }
 }
