@@ -48,14 +48,10 @@ void MixScan::Scan(const Shape& shape, const NodeState& state) {
       answers_[w] = {idle, kMostCopies, 1};
       continue;
     }
-    int32_t too_small = 0, copies = 0;
-    for (size_t d = 0; d < devices; ++d) {
-      const int32_t free = state.gpu_milli[d];
-      if (free < milli) too_small += std::max(0, free);
-      else copies += count > 1 || free < 2 * milli ? 1 : milli > 0 ? free / milli : 1;
-    }
-    const bool fits = copies > 0 && static_cast<size_t>(count) <= devices && state.gpu_milli[devices - static_cast<size_t>(count)] >= milli;
-    answers_[w] = {static_cast<double>(too_small), static_cast<double>(copies / count), fits};
+    int32_t too_small = 0;
+    for (size_t d = 0; d < devices && state.gpu_milli[d] < milli; ++d) too_small += std::max<int32_t>(0, state.gpu_milli[d]);   // ascending
+    const bool fits = static_cast<size_t>(count) <= devices && state.gpu_milli[devices - static_cast<size_t>(count)] >= milli;
+    answers_[w] = {static_cast<double>(too_small), 0, fits};
   }
   const std::vector<uint8_t>& allowed = allowed_[static_cast<size_t>(shape.gpu_model + 1)];
   const int64_t cpu = state.cpu_milli, mem = state.mem_bytes;
@@ -68,6 +64,16 @@ void MixScan::Scan(const Shape& shape, const NodeState& state) {
 }
 
 void MixScan::Count(const NodeState& state) {
+  for (size_t w = 0; w < wishes_.size(); ++w) {
+    const auto [count, milli] = wishes_[w];
+    if (count == 0 || answers_[w].fits == 0) continue;
+    int32_t copies = 0;
+    for (size_t d = 0; d < state.device_count; ++d) {
+      const int32_t free = state.gpu_milli[d];
+      if (free >= milli) copies += count > 1 || free < 2 * milli ? 1 : milli > 0 ? free / milli : 1;
+    }
+    answers_[w].copies = copies / count;
+  }
   const auto cpu = static_cast<double>(state.cpu_milli), mem = static_cast<double>(state.mem_bytes);
   for (size_t i = 0; i < weights_.size(); ++i) {
     copies_[i] = 0;
