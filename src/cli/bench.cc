@@ -2,7 +2,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <ctime>
 #include <map>
 #include <memory>
 
@@ -30,6 +32,12 @@ double CpuSeconds() {
   getrusage(RUSAGE_THREAD, &usage);
   const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double Micros(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) / 1e3;
 }
 
 struct Flags {
@@ -119,9 +127,12 @@ absl::Status RunEnv(const Flags& flags) {
   return absl::OkStatus();
 }
 
+constexpr std::array<double, 3> kQuantiles = {0.5, 0.99, 0.999};
+constexpr std::array<std::string_view, 3> kQuantileNames = {"p50", "p99", "p999"};
+
 // Microseconds of single decisions, by how the policy's prices are solved.
 struct DecideTimes {
-  double p50_us = 0, p99_us = 0, p999_us = 0;
+  std::array<double, 3> wall_us{}, cpu_us{};   // at kQuantiles; CPU of the deciding thread, which others on the machine do not disturb
   size_t state_classes = 0;
   bool has_prices = false;
 };
@@ -129,19 +140,28 @@ struct DecideTimes {
 absl::StatusOr<DecideTimes> TimeDecisions(const Flags& flags, int64_t nodes, const std::string& policy, bool in_background) {
   BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, nodes, policy, {.in_background = in_background}));
   const int64_t count = std::clamp<int64_t>(flags.steps / 4, 1, 50'000);
-  std::vector<double> micros;
+  std::vector<double> wall_us, cpu_us;
   // The cluster changes between decisions as it does in service, so nothing is decided twice in the same state.
   const auto decide = [&](bool is_timed) -> absl::Status {
-    timespec a{}, b{};
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    const double cpu_begin = Micros(CLOCK_THREAD_CPUTIME_ID), wall_begin = Micros(CLOCK_MONOTONIC);
     const Decision d = warm.decider->Decide(warm.env->view(), warm.env->pod(), warm.env->decision_seed(), {});
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    if (is_timed) micros.push_back(static_cast<double>(b.tv_sec - a.tv_sec) * 1e6 + static_cast<double>(b.tv_nsec - a.tv_nsec) / 1e3);
+    const double wall_end = Micros(CLOCK_MONOTONIC), cpu_end = Micros(CLOCK_THREAD_CPUTIME_ID);
+    if (is_timed) {
+      wall_us.push_back(wall_end - wall_begin);
+      cpu_us.push_back(cpu_end - cpu_begin);
+    }
     return warm.env->StepDecision(d).status();
   };
   for (int64_t i = 0; i < count / 2; ++i) BERTH_RETURN_IF_ERROR(decide(false));
   for (int64_t i = 0; i < count; ++i) BERTH_RETURN_IF_ERROR(decide(true));
-  return DecideTimes{Quantile(micros, 0.5), Quantile(micros, 0.99), Quantile(micros, 0.999), warm.env->view().occupied().size(), warm.policy->info().is_adaptive};
+  DecideTimes times;
+  for (size_t i = 0; i < kQuantiles.size(); ++i) {
+    times.wall_us[i] = Quantile(wall_us, kQuantiles[i]);
+    times.cpu_us[i] = Quantile(cpu_us, kQuantiles[i]);
+  }
+  times.state_classes = warm.env->view().occupied().size();
+  times.has_prices = warm.policy->info().is_adaptive;
+  return times;
 }
 
 absl::Status RunDecide(const Flags& flags) {
@@ -153,18 +173,22 @@ absl::Status RunDecide(const Flags& flags) {
     }
   }
   nlohmann::json results = nlohmann::json::array();
-  Table table{fmt::format("one decision in process, {} at load {}", flags.workload, flags.load), {"nodes", "policy", "prices", "state classes", "p50, us", "p99, us", "p99.9, us"}, {}};
+  Table table{fmt::format("one decision in process, {} at load {}", flags.workload, flags.load), {"nodes", "policy", "prices", "state classes", "p50, us", "p99, us", "p99.9, us", "CPU p50, us", "CPU p99, us", "CPU p99.9, us"}, {}};
   for (uint64_t nodes : sizes) {
     for (const std::string& name : names) {
       for (const std::string mode : {"sync", "background"}) {
         if (flags.prices != "both" && flags.prices != mode) continue;
         LogInfo("bench decide: {} nodes, {}", nodes, name);
         BERTH_ASSIGN_OR_RETURN(const DecideTimes times, TimeDecisions(flags, static_cast<int64_t>(nodes), name, mode == "background"));
-        results.push_back({{"nodes", nodes}, {"workload", flags.workload}, {"policy", name}, {"load_ratio", flags.load}, {"state_classes", times.state_classes},
-                           {"decide_us_p50", times.p50_us}, {"decide_us_p99", times.p99_us}, {"decide_us_p999", times.p999_us}});
+        results.push_back({{"nodes", nodes}, {"workload", flags.workload}, {"policy", name}, {"load_ratio", flags.load}, {"state_classes", times.state_classes}});
         if (times.has_prices) results.back()["prices"] = mode;
-        table.rows.push_back({fmt::format("{}", nodes), name, times.has_prices ? mode : "-", fmt::format("{}", times.state_classes), fmt::format("{:.2f}", times.p50_us),
-                              fmt::format("{:.2f}", times.p99_us), fmt::format("{:.2f}", times.p999_us)});
+        table.rows.push_back({fmt::format("{}", nodes), name, times.has_prices ? mode : "-", fmt::format("{}", times.state_classes)});
+        for (const auto& [key, micros] : {std::pair("decide_us", times.wall_us), std::pair("decide_cpu_us", times.cpu_us)}) {
+          for (size_t i = 0; i < micros.size(); ++i) {
+            results.back()[fmt::format("{}_{}", key, kQuantileNames[i])] = micros[i];
+            table.rows.back().push_back(fmt::format("{:.2f}", micros[i]));
+          }
+        }
         if (!times.has_prices) break;   // one row
       }
     }

@@ -147,20 +147,21 @@ class StrandingPotential : public Potential {
     has_gpus_ = context.has_gpus;
     mix_ = ResolveMix(view, typical_);
     scan_.Reset(view, typical_);
+    common_.clear();
+    for (size_t i = 0; i < scan_.size(); ++i) {
+      if (scan_.gpu_count(i) == 1 && scan_.weight(i) >= kCommonShare) common_.push_back(static_cast<uint32_t>(i));
+    }
   }
 
+  // With GPUs three states of four are new, and a value costs less than to look for it.
+  bool is_memoised() const override { return !has_gpus_; }
   double Value(const Shape& shape, const NodeState& state) override {
     if (!has_gpus_) return CpuFragment(shape, state, mix_) / 1000;
     const double idle = static_cast<double>(IdleGpuMilli(state)) / 1000;
     const double cpu = std::max(0.0, static_cast<double>(state.cpu_milli) / 1000);
     const double gib = std::max(0.0, static_cast<double>(state.mem_bytes) / static_cast<double>(int64_t{1} << 30));
-    double fragment = 0, least = idle, squares = 0;
-    scan_.Scan(shape, state);
-    for (size_t i = 0; i < scan_.size(); ++i) {
-      const double f = scan_.fragment_milli(i) / 1000;
-      fragment += scan_.weight(i) * f;
-      if (scan_.gpu_count(i) == 1 && scan_.weight(i) >= kCommonShare) least = std::min(least, f);
-    }
+    const auto [fragment, least] = scan_.ExpectedFragment(shape, state, common_);
+    double squares = 0;
     for (size_t i = 0; i < state.device_count; ++i) {
       const double g = std::max(0.0, static_cast<double>(state.gpu_milli[i]) / 1000);
       squares += g * g;
@@ -174,7 +175,8 @@ class StrandingPotential : public Potential {
   const PodMix typical_;
   bool has_gpus_ = false;
   std::vector<ResolvedMixClass> mix_;
-  MixScan scan_;   // of the same mix
+  MixScan scan_;                    // of the same mix
+  std::vector<uint32_t> common_;    // classes that save a residue from being dead
 };
 
 }  // namespace

@@ -47,12 +47,13 @@ void PriceWorker::Run() {
       state = state_.load(std::memory_order_acquire);
     }
     if (state == State::kStopped) return;
-    Solve(job_.get(), &is_cancelled_, stats_.get());
+    if (before_solve_) before_solve_();
+    Solve(job_.get(), &is_cancelled_);
     if (!state_.compare_exchange_strong(state, State::kSolved, std::memory_order_release, std::memory_order_relaxed)) return;   // stopped
   }
 }
 
-void PriceWorker::Solve(Job* job, const std::atomic<bool>* is_cancelled, PriceStats* stats) {
+void PriceWorker::Solve(Job* job, const std::atomic<bool>* is_cancelled) {
   const int64_t begin_us = Clock::Real().MonotonicMicros();
   try {
     job->table = job->solver->Solve(job->free, job->to_come_gpus, is_cancelled);
@@ -62,13 +63,9 @@ void PriceWorker::Solve(Job* job, const std::atomic<bool>* is_cancelled, PriceSt
     job->table = absl::InternalError("the solver of prices threw");
   }
   if (absl::IsCancelled(job->table.status())) return;
-  const int64_t took_us = Clock::Real().MonotonicMicros() - begin_us;
-  if (job->table.ok()) Log(LogLevel::kDebug, "prices solved in {} us", took_us);
+  job->took_us = Clock::Real().MonotonicMicros() - begin_us;
+  if (job->table.ok()) Log(LogLevel::kDebug, "prices solved in {} us", job->took_us);
   else LogWarning("prices were not solved and stay as they were: {}", MessageOf(job->table.status()));
-  if (stats == nullptr) return;
-  stats->solves.fetch_add(1, std::memory_order_relaxed);
-  stats->last_solve_us.store(took_us, std::memory_order_relaxed);
-  if (!job->table.ok()) stats->failures.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace berth

@@ -7,12 +7,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <thread>
+#include <utility>
 
 #include "absl/status/statusor.h"
-#include "policy/potential/price_run.h"
 #include "policy/potential/prices.h"
 
 namespace berth {
@@ -24,10 +24,13 @@ class PriceWorker {
     FreeDevices free;
     double to_come_gpus = 0;
     int64_t counted_us = 0;                      // when `free` was counted
-    absl::StatusOr<std::shared_ptr<const PriceTable>> table = std::shared_ptr<const PriceTable>();   // the answer
+    // The answer.
+    absl::StatusOr<std::shared_ptr<const PriceTable>> table = std::shared_ptr<const PriceTable>();
+    int64_t took_us = 0;
   };
 
-  PriceWorker() = default;
+  // `before_solve`: PriceRun's.
+  explicit PriceWorker(std::function<void()> before_solve) : before_solve_(std::move(before_solve)) {}
   PriceWorker(const PriceWorker&) = delete;
   PriceWorker& operator=(const PriceWorker&) = delete;
   // Calls off a solve under way and waits until its present round has ended: milliseconds.
@@ -40,16 +43,15 @@ class PriceWorker {
   // The job, once it is solved; null until then. Cost: one atomic load while a solve is under way, nothing otherwise.
   std::unique_ptr<Job> Take();
 
-  // Solves in this thread; counts in `stats`, which may be null. No exception comes out: what the solver throws is INTERNAL.
-  static void Solve(Job* job, const std::atomic<bool>* is_cancelled, PriceStats* stats);
-  void set_stats(std::shared_ptr<PriceStats> stats) { stats_ = std::move(stats); }   // before the first Begin
+  // Solves in the calling thread; logs. No exception comes out: what the solver throws is INTERNAL.
+  static void Solve(Job* job, const std::atomic<bool>* is_cancelled);
 
  private:
   enum class State : int32_t { kIdle, kAsked, kSolved, kStopped };   // a futex's width
 
   void Run();
 
-  std::shared_ptr<PriceStats> stats_;
+  const std::function<void()> before_solve_;
   std::unique_ptr<Job> job_;
   std::atomic<State> state_{State::kIdle};
   std::atomic<bool> is_cancelled_{false};

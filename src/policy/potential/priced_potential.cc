@@ -39,9 +39,7 @@ class MixCounter {
 class PricedPotential : public Potential {
  public:
   PricedPotential(PotentialFactory factory, PodMix mix, const PricedOptions& options, const PriceRun& run)
-      : factory_(std::move(factory)), options_(options), run_(run), mix_(options.learns_mix ? PodMix() : std::move(mix)), inner_(factory_(mix_)) {
-    worker_.set_stats(run_.stats);
-  }
+      : factory_(std::move(factory)), options_(options), run_(run), mix_(options.learns_mix ? PodMix() : std::move(mix)), inner_(factory_(mix_)), worker_(run_.before_solve) {}
 
   void Reset(const ClusterState& view, const ScoreContext& context) override {
     context_ = context;
@@ -118,7 +116,7 @@ class PricedPotential : public Potential {
     // The first prices are waited for, since there are none to go on with.
     if (run_.in_background && table_ != nullptr) job = worker_.Begin(std::move(job));
     if (job == nullptr) return;
-    PriceWorker::Solve(job.get(), nullptr, run_.stats.get());
+    PriceWorker::Solve(job.get(), nullptr);
     Finish(std::move(job));
   }
 
@@ -126,6 +124,12 @@ class PricedPotential : public Potential {
   void Finish(std::unique_ptr<PriceWorker::Job> job) {
     if (job->solver->classes() != classes_) return;   // started anew since
     solver_ = std::move(job->solver);
+    if (PriceStats* const stats = run_.stats.get()) {
+      stats->solves.fetch_add(1, std::memory_order_relaxed);
+      stats->failures.fetch_add(job->table.ok() ? 0 : 1, std::memory_order_relaxed);
+      stats->last_solve_us.store(job->took_us, std::memory_order_relaxed);
+      if (job->table.ok()) stats->counted_us.store(job->counted_us, std::memory_order_relaxed);
+    }
     if (!job->table.ok()) return;
     if (next_inner_ != nullptr) {
       inner_ = std::move(next_inner_);
@@ -135,7 +139,6 @@ class PricedPotential : public Potential {
     if (table_ == nullptr || &table_->classes() != classes_.get()) ++version_.values;   // prices look at states in another way
     table_ = *std::move(job->table);
     ++version_.prices;
-    if (run_.stats != nullptr) run_.stats->counted_us.store(job->counted_us, std::memory_order_relaxed);
   }
 
   const PotentialFactory factory_;
