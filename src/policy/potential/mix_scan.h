@@ -31,7 +31,7 @@ class MixScan {
   double fragment_milli(size_t i) const { return fragment_milli_[i]; }      // ClassFragment with memory
   double idle_milli() const { return idle_milli_; }
   // The expected fragment alone, in GPUs: sum of weight(i) x fragment(i), in the order of the classes; and the least fragment of the
-  // classes `common`. A third of the time of a Scan, whose results it leaves as they are.
+  // classes `common`. Cheaper than a Scan, whose results it leaves as they are.
   struct Fragment {
     double expected = 0, least = 0;   // `least`: all that is idle where no class is common
   };
