@@ -107,7 +107,7 @@ const std::vector<Entry>& Entries() {
                             PricedOptions options;
                             options.learns_mix = c.learns_mix;
                             options.refusal_margin = c.refusal_margin;
-                            return [stranding, mix = c.mix, options] { return MakePotentialScorer(MakePricedPotential(stranding, mix, options)); };
+                            return [stranding, mix = c.mix, options, run = c.price_run] { return MakePotentialScorer(MakePricedPotential(stranding, mix, options, run)); };
                           }));
     list->back().info.is_adaptive = true;
     list->back().has_prices = true;

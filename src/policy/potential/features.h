@@ -25,6 +25,8 @@ using Features = std::array<float, kFeatureCount>;
 
 // Names in order; the list is the schema that a model's manifest must equal.
 std::span<const std::string_view, kFeatureCount> FeatureNames();
+// Where a name stands among them; kFeatureCount for one that does not.
+size_t FeatureIndex(std::string_view name);
 
 // Cpu and memory that the cluster has a GPU, in steps of 1/16 (of a power of two), so that what rests on them lives long.
 struct ClusterRatios {
