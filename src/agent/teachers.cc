@@ -22,8 +22,7 @@ absl::StatusOr<NetworkWeights> TeacherWeights(std::string_view name) {
   if (name == "universal") return UniversalWeights();
   if (name == "sharing") {
     NetworkWeights weights = UniversalWeights();
-    const auto names = FeatureNames();
-    weights.linear[static_cast<size_t>(std::find(names.begin(), names.end(), "partly_used") - names.begin())] -= 10;
+    weights.linear[FeatureIndex("partly_used")] -= 10;
     for (float& weight : weights.linear) weight *= 0.1f;
     return weights;
   }

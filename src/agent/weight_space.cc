@@ -24,16 +24,11 @@ constexpr std::array<std::string_view, 9> kWithoutGpus = {"sqrt_cpu",  "sqrt_mem
 
 bool IsOfExits(size_t feature) { return feature >= kFirstExitFeature && feature < kFirstExitFeature + kExitFeatures; }
 
-size_t IndexOf(std::string_view feature) {
-  const auto names = FeatureNames();
-  return static_cast<size_t>(std::find(names.begin(), names.end(), feature) - names.begin());
-}
-
 }  // namespace
 
 WeightSpace::WeightSpace(NetworkWeights start, int features, const PodMix& typical, std::vector<std::string> class_models, bool lifetimes)
     : start_(std::move(start)), has_gpus_(HasGpus(typical)), class_models_(std::move(class_models)), scales_(kFeatureCount, kFeatureScale) {
-  scales_[IndexOf("dead")] = kDeadScale;
+  scales_[FeatureIndex("dead")] = kDeadScale;
   for (size_t i = 0; i < (features > 0 ? static_cast<size_t>(features) : kFeatureCount); ++i) {
     if (IsOfExits(i)) continue;
     if (has_gpus_ || std::find(kWithoutGpus.begin(), kWithoutGpus.end(), FeatureNames()[i]) != kWithoutGpus.end()) moves_.push_back(i);
@@ -64,7 +59,7 @@ NetworkWeights WeightSpace::At(const std::vector<double>& x) const {
     for (size_t i = 0; i < start_.classes.size(); ++i) weights.classes[i] += start_.classes[i];
     return weights;
   }
-  const auto fragment = static_cast<double>(weights.linear[IndexOf("fragment")]);
+  const auto fragment = static_cast<double>(weights.linear[FeatureIndex("fragment")]);
   const double* const fragments = &x[moves_.size()];
   const double* const hosted = fragments + groups_;
   const double* const models = hosted + groups_;

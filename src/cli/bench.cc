@@ -2,7 +2,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <ctime>
 #include <map>
 #include <memory>
 
@@ -32,10 +34,17 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+double Micros(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_nsec) / 1e3;
+}
+
 struct Flags {
   std::string nodes = "50,500,5000,50000";
   std::string workload;
   std::string policies;
+  std::string prices = "both";
   double load = 0.9;
   int64_t steps = 200'000;
   uint64_t seed = 1;
@@ -50,17 +59,17 @@ struct Warm {
   std::unique_ptr<Decider> decider;
 };
 
-absl::StatusOr<Warm> WarmUp(const Flags& flags, int64_t nodes, const std::string& policy, const KeyFields& key_fields) {
+absl::StatusOr<Warm> WarmUp(const Flags& flags, int64_t nodes, const std::string& policy, const PriceRun& run = {}) {
   Warm warm;
   BERTH_ASSIGN_OR_RETURN(Workload base, LoadWorkloadByNameOrFile(flags.workload));
   BERTH_ASSIGN_OR_RETURN(Workload scaled, ScaleNodes(base, nodes));
   warm.workload = std::make_unique<Workload>(std::move(scaled));
-  BERTH_ASSIGN_OR_RETURN(warm.policy, MakeOnePolicy(policy, "", *warm.workload));
+  BERTH_ASSIGN_OR_RETURN(warm.policy, MakeOnePolicy(policy, "", *warm.workload, false, run));
   EnvOptions options;
   options.load = flags.load;
   options.warmup_us = 0;
   options.window_us = kForever;
-  options.cluster.key_fields = warm.policy->info().key_fields | key_fields;
+  options.cluster.key_fields = warm.policy->info().key_fields;
   BERTH_ASSIGN_OR_RETURN(warm.env, Env::Create(*warm.workload, options));
   warm.decider = warm.policy->NewDecider();
   StepResult result = warm.env->Reset(flags.seed);
@@ -93,7 +102,7 @@ absl::Status RunEnv(const Flags& flags) {
   for (uint64_t nodes : sizes) {
     for (const std::string& name : names) {
       LogInfo("bench env: {} nodes, {}", nodes, name);
-      BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, static_cast<int64_t>(nodes), name, {}));
+      BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, static_cast<int64_t>(nodes), name));
       // Five equal parts; the median is quoted, since the machine may be shared.
       std::vector<double> rates;
       for (int part = 0; part < 5; ++part) {
@@ -118,6 +127,43 @@ absl::Status RunEnv(const Flags& flags) {
   return absl::OkStatus();
 }
 
+constexpr std::array<double, 3> kQuantiles = {0.5, 0.99, 0.999};
+constexpr std::array<std::string_view, 3> kQuantileNames = {"p50", "p99", "p999"};
+
+// Microseconds of single decisions, by how the policy's prices are solved.
+struct DecideTimes {
+  std::array<double, 3> wall_us{}, cpu_us{};   // at kQuantiles; CPU of the deciding thread, which others on the machine do not disturb
+  size_t state_classes = 0;
+  bool has_prices = false;
+};
+
+absl::StatusOr<DecideTimes> TimeDecisions(const Flags& flags, int64_t nodes, const std::string& policy, bool in_background) {
+  BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, nodes, policy, {.in_background = in_background}));
+  const int64_t count = std::clamp<int64_t>(flags.steps / 4, 1, 50'000);
+  std::vector<double> wall_us, cpu_us;
+  // The cluster changes between decisions as it does in service, so nothing is decided twice in the same state.
+  const auto decide = [&](bool is_timed) -> absl::Status {
+    const double cpu_begin = Micros(CLOCK_THREAD_CPUTIME_ID), wall_begin = Micros(CLOCK_MONOTONIC);
+    const Decision d = warm.decider->Decide(warm.env->view(), warm.env->pod(), warm.env->decision_seed(), {});
+    const double wall_end = Micros(CLOCK_MONOTONIC), cpu_end = Micros(CLOCK_THREAD_CPUTIME_ID);
+    if (is_timed) {
+      wall_us.push_back(wall_end - wall_begin);
+      cpu_us.push_back(cpu_end - cpu_begin);
+    }
+    return warm.env->StepDecision(d).status();
+  };
+  for (int64_t i = 0; i < count / 2; ++i) BERTH_RETURN_IF_ERROR(decide(false));
+  for (int64_t i = 0; i < count; ++i) BERTH_RETURN_IF_ERROR(decide(true));
+  DecideTimes times;
+  for (size_t i = 0; i < kQuantiles.size(); ++i) {
+    times.wall_us[i] = Quantile(wall_us, kQuantiles[i]);
+    times.cpu_us[i] = Quantile(cpu_us, kQuantiles[i]);
+  }
+  times.state_classes = warm.env->view().occupied().size();
+  times.has_prices = warm.policy->info().is_adaptive;
+  return times;
+}
+
 absl::Status RunDecide(const Flags& flags) {
   BERTH_ASSIGN_OR_RETURN(const auto sizes, ParseSeeds("--nodes", flags.nodes));
   std::vector<std::string> names = SplitList(flags.policies);
@@ -127,28 +173,24 @@ absl::Status RunDecide(const Flags& flags) {
     }
   }
   nlohmann::json results = nlohmann::json::array();
-  Table table{fmt::format("one decision in process, {} at load {}", flags.workload, flags.load), {"nodes", "policy", "state classes", "p50, us", "p99, us"}, {}};
+  Table table{fmt::format("one decision in process, {} at load {}", flags.workload, flags.load), {"nodes", "policy", "prices", "state classes", "p50, us", "p99, us", "p99.9, us", "CPU p50, us", "CPU p99, us", "CPU p99.9, us"}, {}};
   for (uint64_t nodes : sizes) {
     for (const std::string& name : names) {
-      LogInfo("bench decide: {} nodes, {}", nodes, name);
-      BERTH_ASSIGN_OR_RETURN(Warm warm, WarmUp(flags, static_cast<int64_t>(nodes), name, {}));
-      const int64_t count = std::clamp<int64_t>(flags.steps / 4, 1, 50'000);
-      std::vector<double> micros;
-      // The cluster changes between decisions as it does in service, so nothing is decided twice in the same state.
-      const auto decide = [&](bool is_timed) -> absl::Status {
-        timespec a{}, b{};
-        clock_gettime(CLOCK_MONOTONIC, &a);
-        const Decision d = warm.decider->Decide(warm.env->view(), warm.env->pod(), warm.env->decision_seed(), {});
-        clock_gettime(CLOCK_MONOTONIC, &b);
-        if (is_timed) micros.push_back(static_cast<double>(b.tv_sec - a.tv_sec) * 1e6 + static_cast<double>(b.tv_nsec - a.tv_nsec) / 1e3);
-        return warm.env->StepDecision(d).status();
-      };
-      for (int64_t i = 0; i < count / 2; ++i) BERTH_RETURN_IF_ERROR(decide(false));
-      for (int64_t i = 0; i < count; ++i) BERTH_RETURN_IF_ERROR(decide(true));
-      const double p50 = Quantile(micros, 0.5), p99 = Quantile(micros, 0.99);
-      results.push_back({{"nodes", nodes}, {"workload", flags.workload}, {"policy", name}, {"load_ratio", flags.load},
-                         {"state_classes", warm.env->view().occupied().size()}, {"decide_us_p50", p50}, {"decide_us_p99", p99}});
-      table.rows.push_back({fmt::format("{}", nodes), name, fmt::format("{}", warm.env->view().occupied().size()), fmt::format("{:.2f}", p50), fmt::format("{:.2f}", p99)});
+      for (const std::string mode : {"sync", "background"}) {
+        if (flags.prices != "both" && flags.prices != mode) continue;
+        LogInfo("bench decide: {} nodes, {}", nodes, name);
+        BERTH_ASSIGN_OR_RETURN(const DecideTimes times, TimeDecisions(flags, static_cast<int64_t>(nodes), name, mode == "background"));
+        results.push_back({{"nodes", nodes}, {"workload", flags.workload}, {"policy", name}, {"load_ratio", flags.load}, {"state_classes", times.state_classes}});
+        if (times.has_prices) results.back()["prices"] = mode;
+        table.rows.push_back({fmt::format("{}", nodes), name, times.has_prices ? mode : "-", fmt::format("{}", times.state_classes)});
+        for (const auto& [key, micros] : {std::pair("decide_us", times.wall_us), std::pair("decide_cpu_us", times.cpu_us)}) {
+          for (size_t i = 0; i < micros.size(); ++i) {
+            results.back()[fmt::format("{}_{}", key, kQuantileNames[i])] = micros[i];
+            table.rows.back().push_back(fmt::format("{:.2f}", micros[i]));
+          }
+        }
+        if (!times.has_prices) break;   // one row
+      }
     }
   }
   Print(flags, results, table);
@@ -180,6 +222,8 @@ const BenchRegistration kDecide("decide", [](CLI::App& app, VerbResult& result) 
   CLI::App* bench = app.add_subcommand("decide", "Microseconds of one decision in process, by policy and number of nodes");
   bench->footer("Example:\n  berth bench decide --nodes 5000 --policies best-fit,fgd --json");
   AddCommon(bench, flags);
+  bench->add_option("--prices", flags->prices, "of policies with prices: solved inside decisions (sync), in the background, or a row of each (both)")
+      ->check(CLI::IsMember({"sync", "background", "both"}))->capture_default_str();
   bench->callback([flags, &result] { result.status = RunDecide(*flags); });
 });
 

@@ -80,7 +80,7 @@ absl::StatusOr<nlohmann::json> RunSize(const Flags& flags, int64_t nodes) {
   if (!flags.state.empty()) options.state_dir = fmt::format("{}/{}", flags.state, nodes);
   EchoServiceImpl echo_service;
   Server::Parts parts;
-  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, "", workload));
+  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, "", workload, false, {.in_background = true}));   // as `berth serve` runs it
   parts.nodes = workload.Nodes();
   parts.add_services = [&echo_service](grpc::ServerBuilder& builder) { builder.RegisterService(&echo_service); };
   BERTH_ASSIGN_OR_RETURN(const auto server, Server::Start(options, std::move(parts)));

@@ -14,10 +14,11 @@
 namespace berth::cli {
 namespace {
 
-PolicyContext ContextOf(const Workload& workload, bool learns_mix) {
+PolicyContext ContextOf(const Workload& workload, bool learns_mix, const PriceRun& run) {
   PolicyContext context;
   context.mix = MixOf(workload);
   context.learns_mix = learns_mix;
+  context.price_run = run;
   context.resolve = [&workload](std::string_view name, const PolicyContext&) -> absl::StatusOr<std::shared_ptr<const Policy>> {
     if (name == "index") return MakeIndexPolicy(workload, IndexOptions());
     return nullptr;
@@ -66,7 +67,7 @@ absl::StatusOr<PolicyList> MakePolicies(const std::vector<std::string>& names, c
 }
 
 absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& name, const std::string& model_dir,
-                                                            const Workload& workload, bool learns_mix) {
+                                                            const Workload& workload, bool learns_mix, const PriceRun& run) {
   if (name.empty() == model_dir.empty()) {
     return absl::InvalidArgumentError("give either a policy by name or a model directory");
   }
@@ -76,9 +77,9 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
   }
   if (!model_dir.empty()) {
     const PodMix mix = MergeEqual(MixOf(workload));
-    return LoadModelDir(model_dir, &mix, learns_mix);
+    return LoadModelDir(model_dir, &mix, learns_mix, run);
   }
-  return MakePolicy(name, ContextOf(workload, learns_mix));
+  return MakePolicy(name, ContextOf(workload, learns_mix, run));
 }
 
 }  // namespace berth::cli

@@ -21,6 +21,7 @@ struct Flags {
   ServerOptions server;
   SidePortOptions side;
   std::string nodes, policy, model, workload;
+  std::string prices = "background";
   double slow_start_s = 0;
   bool learns_mix = false;
 };
@@ -48,9 +49,12 @@ absl::Status Run(Flags& flags) {
   }
   if (flags.policy.empty() && flags.model.empty()) flags.policy = "fgd-keep-empty";
   Server::Parts parts;
-  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, flags.model, workload, flags.learns_mix));
+  // Whatever decides, now or after a promotion, solves its prices alike and is counted together.
+  const PriceRun run{.in_background = flags.prices == "background", .stats = std::make_shared<PriceStats>()};
+  flags.side.prices = run.stats;
+  BERTH_ASSIGN_OR_RETURN(parts.policy, MakeOnePolicy(flags.policy, flags.model, workload, flags.learns_mix, run));
   parts.nodes = std::move(nodes);
-  parts.loader = [](const std::string& dir) { return LoadModelDir(dir); };
+  parts.loader = [run](const std::string& dir) { return LoadModelDir(dir, nullptr, false, run); };
   flags.server.ledger.cluster.slow_start_us = static_cast<int64_t>(flags.slow_start_s * 1e6);
 
   // Signals are waited for, not handled; blocked before there are other threads, so that they reach this one.
@@ -102,6 +106,8 @@ const VerbRegistration kServe("serve", [](CLI::App& app, VerbResult& result) {
   verb->add_option("--model", flags->model, "what decides, as a model directory");
   verb->add_option("--workload", flags->workload, "the mix of pods that the policy looks ahead to; default: that of --nodes");
   verb->add_flag("--learn-mix", flags->learns_mix, "a policy with prices learns the mix from the arrivals so far, instead of knowing it");
+  verb->add_option("--prices", flags->prices, "a policy with prices solves them in the background, or sync: inside the decision at which they are due, so that equal streams give equal decisions")
+      ->check(CLI::IsMember({"background", "sync"}))->capture_default_str();
   verb->add_option("--models", o.models_dir, "root of the model repository, for promote and rollback");
   verb->add_option("--state", o.state_dir, "folder of the journal: placements and idempotency keys survive kill -9");
   verb->add_flag("--fsync", o.fsync, "with --state: survive the loss of power too; slower");

@@ -1,16 +1,19 @@
 #include "cli/side_port.h"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "adapters/kubernetes/api_client.h"
 #include "adapters/kubernetes/cluster_feed.h"
 #include "adapters/kubernetes/extender.h"
 #include "adapters/kubernetes/kubeconfig.h"
 #include "adapters/kubernetes/lease.h"
 #include "adapters/kubernetes/reflector.h"
+#include "base/clock.h"
 #include "base/line_file.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -39,10 +42,39 @@ class PlacementsSink final : public kubernetes::ClusterSink {
   Placements* const placements_;
 };
 
+// Prices as /metrics shows them: looked at when it is asked for.
+class PriceMetrics {
+ public:
+  PriceMetrics(std::shared_ptr<const PriceStats> stats, prometheus::Registry& registry) : stats_(std::move(stats)) {
+    auto& solves = prometheus::BuildCounter().Name("berth_price_solves_total").Help("Solves of the prices of GPU devices, by result").Register(registry);
+    solved_ = &solves.Add({{"result", "ok"}});
+    failed_ = &solves.Add({{"result", "error"}});
+    seconds_ = &prometheus::BuildGauge().Name("berth_price_solve_seconds").Help("What the last solve took").Register(registry).Add({});
+    age_ = &prometheus::BuildGauge().Name("berth_price_age_seconds").Help("Since what is free was counted for the newest prices in use; -1: there are none").Register(registry).Add({});
+  }
+
+  void Update() {
+    if (stats_ == nullptr) return;
+    const absl::MutexLock lock(&mu_);
+    const int64_t failures = stats_->failures.load(), solves = stats_->solves.load(), counted_us = stats_->counted_us.load();
+    failed_->Increment(static_cast<double>(failures) - failed_->Value());
+    solved_->Increment(std::max(0.0, static_cast<double>(solves - failures) - solved_->Value()));
+    seconds_->Set(static_cast<double>(stats_->last_solve_us.load()) / 1e6);
+    age_->Set(counted_us < 0 ? -1 : static_cast<double>(Clock::Real().MonotonicMicros() - counted_us) / 1e6);
+  }
+
+ private:
+  const std::shared_ptr<const PriceStats> stats_;
+  absl::Mutex mu_;   // two scrapes at once would count an increment twice
+  prometheus::Counter *solved_ = nullptr, *failed_ = nullptr;
+  prometheus::Gauge *seconds_ = nullptr, *age_ = nullptr;
+};
+
 class SidePortImpl final : public SidePort {
  public:
-  explicit SidePortImpl(Placements* placements)
-      : placements_(placements), sink_(placements), registry_(std::make_shared<prometheus::Registry>()), metrics_(*registry_) {}
+  SidePortImpl(Placements* placements, std::shared_ptr<const PriceStats> prices)
+      : placements_(placements), sink_(placements), registry_(std::make_shared<prometheus::Registry>()), metrics_(*registry_),
+        price_metrics_(std::move(prices), *registry_) {}
 
   ~SidePortImpl() override {
     is_ready_ = false;
@@ -118,6 +150,7 @@ class SidePortImpl final : public SidePort {
     routes.push_back({"GET", "/livez", [](std::string_view) { return HttpAnswer{200, "text/plain", "ok\n"}; }});
     routes.push_back({"GET", "/readyz", [this](std::string_view) { return Readiness(); }});
     routes.push_back({"GET", "/metrics", [this](std::string_view) {
+                        price_metrics_.Update();
                         return HttpAnswer{200, "text/plain; version=0.0.4", prometheus::TextSerializer().Serialize(registry_->Collect())};
                       }});
     for (int i = 0; i < kubernetes::kVerbCount; ++i) {
@@ -145,6 +178,7 @@ class SidePortImpl final : public SidePort {
   PlacementsSink sink_;
   const std::shared_ptr<prometheus::Registry> registry_;
   kubernetes::Metrics metrics_;
+  PriceMetrics price_metrics_;
   kubernetes::ExtendedNames names_;
   std::atomic<bool> is_ready_{true};
   std::unique_ptr<LineFile> decision_log_;
@@ -161,7 +195,7 @@ class SidePortImpl final : public SidePort {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SidePort>> SidePort::Start(const SidePortOptions& options, Placements* placements) {
-  auto port = std::make_unique<SidePortImpl>(placements);
+  auto port = std::make_unique<SidePortImpl>(placements, options.prices);
   BERTH_RETURN_IF_ERROR(port->Begin(options));
   return port;
 }

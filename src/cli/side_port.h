@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "policy/potential/price_run.h"
 #include "server/http_server.h"
 #include "server/placements.h"
 
@@ -21,6 +22,7 @@ struct SidePortOptions {
   int64_t watch_s = 300;
   std::string decision_log;           // empty: none
   int64_t decision_log_bytes = 64 << 20;
+  std::shared_ptr<const PriceStats> prices;   // of what decides, for /metrics; null: none
 };
 
 class SidePort {

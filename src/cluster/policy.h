@@ -3,8 +3,8 @@
 // A Policy is an immutable description. It makes Deciders, which do the work: Decide is a pure function of (view, pod, seed).
 // A Decider keeps caches and scratch memory, never anything that changes an answer: a fresh one answers as a warm one does
 // (the conformance kit in tests/conformance checks that). The exception says so (PolicyInfo::is_adaptive): it keeps prices, or a
-// mix, that follow what it was asked before; equal streams of questions give equal answers. What is evaluated offline is what is
-// served: the same Decider.
+// mix, that follow what it was asked before; equal streams of questions give equal answers, unless its prices are solved in the
+// background (policy/potential/price_run.h), as a server has it. What is evaluated offline is what is served: the same Decider.
 #ifndef BERTH_CLUSTER_POLICY_H_
 #define BERTH_CLUSTER_POLICY_H_
 

@@ -14,15 +14,21 @@
 namespace berth {
 namespace {
 
-constexpr size_t kMaxRows = 4096;   // pod classes remembered; a stream of ever new ones can't grow the memory
+// Pod classes remembered, and their class slots in all; a stream of ever new classes can't grow the memory.
+constexpr size_t kMaxRows = 4096, kMaxRowSlots = size_t{1} << 22;
 
 // What is remembered of one pod class.
 struct Row {
+  struct Known {
+    uint64_t uid = 0;                 // of the state that was scored last; 0 = none
+    double score = ScoreTree::kNone;
+    uint32_t prices = 0;              // of the version at that time
+  };
   ScoreTree scores;                   // by ClassId; kNone where the slot is vacant or the pod does not fit
-  std::vector<uint64_t> uids;         // of the state that `memo` belongs to; 0 = never scored
-  std::vector<double> memo;
+  std::vector<Known> known;           // by ClassId; of vacated slots too, in case the state recurs
+  std::unique_ptr<ClassScorer::RowMemo> memo;
   ClassSync sync;
-  uint64_t version = 0;               // of the scorer, for `memo`
+  ScoreVersion version;               // of the scorer, for `known` and `memo`
 };
 
 class ClassDecider : public Decider {
@@ -31,20 +37,8 @@ class ClassDecider : public Decider {
       : spec_(std::move(spec)), scorer_(spec_->scorer()), tie_scorer_(spec_->tie_scorer ? spec_->tie_scorer() : nullptr) {}
 
   Decision Decide(const ClusterState& view, const Pod& pod, uint64_t seed, const DecideOptions& options) override {
-    const Query query = Prepare(view, pod, !options.is_retry);
     if (!options.is_retry) last_pod_ = pod.id;
-    Decision decision;
-    decision.generation = view.generation();
-    const double best = query.is_plain ? query.row->scores.Best() : BestAllowed(query);
-    if (best != ScoreTree::kNone) Choose(query, best, seed, &decision);
-    const bool is_declined = decision.is_placed && Declines(query, decision.node);
-    if (is_declined) {
-      decision = Decision();
-      decision.generation = view.generation();
-    }
-    if (options.count_nodes || !decision.is_placed) Count(query, &decision);
-    if (is_declined) decision.refused[static_cast<size_t>(Constraint::kPolicy)] = std::exchange(decision.feasible_nodes, 0);
-    return decision;
+    return DecideOn(Prepare(view, pod, !options.is_retry), seed, options.count_nodes);
   }
 
   void Miss(const ClusterState& view, const Pod& pod) override {
@@ -55,8 +49,8 @@ class ClassDecider : public Decider {
 
   Explanation Explain(const ClusterState& view, const Pod& pod, uint64_t seed, size_t max_candidates) override {
     Explanation explanation;
-    explanation.decision = Decide(view, pod, seed, {.count_nodes = true, .is_retry = true});
     const Query query = Prepare(view, pod, false);
+    explanation.decision = DecideOn(query, seed, true);
     if (explanation.decision.refused[static_cast<size_t>(Constraint::kPolicy)] > 0) return explanation;   // it fits, and is declined
     std::vector<std::pair<double, ClassId>> order;
     for (const auto& occupied : view.occupied()) {
@@ -134,10 +128,25 @@ class ClassDecider : public Decider {
     Query query{view, pod, view.Resolve(pod.request)};
     version_ = scorer_->Observe(view, pod, query.request, is_arrival);
     query.is_plain = query.request.mem_floor_bytes == query.request.mem_bytes;
-    if (rows_.size() >= kMaxRows) rows_.clear();
+    if (rows_.size() >= kMaxRows || rows_.size() * view.class_slots() > kMaxRowSlots) rows_.clear();
     query.row = &rows_[query.request];
     Sync(query);
     return query;
+  }
+
+  Decision DecideOn(const Query& query, uint64_t seed, bool count_nodes) {
+    Decision decision;
+    decision.generation = query.view.generation();
+    const double best = query.is_plain ? query.row->scores.Best() : BestAllowed(query);
+    if (best != ScoreTree::kNone) Choose(query, best, seed, &decision);
+    const bool is_declined = decision.is_placed && Declines(query, decision.node);
+    if (is_declined) {
+      decision = Decision();
+      decision.generation = query.view.generation();
+    }
+    if (count_nodes || !decision.is_placed) Count(query, &decision);
+    if (is_declined) decision.refused[static_cast<size_t>(Constraint::kPolicy)] = std::exchange(decision.feasible_nodes, 0);
+    return decision;
   }
 
   void Refresh(const ClusterState& view) {
@@ -158,35 +167,39 @@ class ClassDecider : public Decider {
   void Sync(const Query& query) {
     Row& row = *query.row;
     const ClusterState& view = query.view;
-    const size_t slots = view.class_slots();
-    if (row.uids.size() < slots) {
-      row.uids.resize(2 * slots);
-      row.memo.resize(2 * slots);
-      row.scores.Resize(2 * slots);
+    const bool is_new = row.known.empty();
+    if (row.known.size() < view.class_slots()) {
+      row.known.resize(2 * view.class_slots());
+      row.scores.Resize(2 * view.class_slots());
     }
-    if (row.version != version_) {
-      std::fill(row.uids.begin(), row.uids.end(), 0);
-      row.sync = ClassSync();
-      row.version = version_;
+    if (is_new || row.version.values != version_.values) {
+      std::fill(row.known.begin(), row.known.end(), Row::Known());
+      row.memo = scorer_->NewRowMemo();
     }
-    if (row.sync.CatchUp(view, [&](uint32_t slot) { Update(query, slot); })) {
-      for (size_t slot = slots; slot < row.scores.size(); ++slot) {   // left by a cluster with more slots
-        if (row.scores[slot] != ScoreTree::kNone) row.scores.Set(slot, ScoreTree::kNone);
-      }
-    }
+    if (row.version != version_) row.sync = ClassSync();
+    row.version = version_;
+    row.sync.CatchUp(view, [&](uint32_t slots) { row.scores.Assign(slots, [&](uint32_t slot) { return ScoreAt(query, slot); }); },
+                     [&](uint32_t slot) {
+                       const double score = ScoreAt(query, slot);
+                       if (row.scores[slot] != score) row.scores.Set(slot, score);
+                     });
   }
 
-  void Update(const Query& query, uint32_t slot) {
-    Row& row = *query.row;
+  double ScoreAt(const Query& query, uint32_t slot) {
     const uint64_t uid = query.view.active_uids()[slot];
-    if (uid != 0 && row.uids[slot] != uid) {
-      const NodeState& state = query.view.state_class(ClassId(slot)).state;
-      const Shape& shape = query.view.shape_of(state);
-      row.uids[slot] = uid;
-      row.memo[slot] = FirstViolation(shape, state, query.request) ? ScoreTree::kNone : scorer_->Score(shape, state, query.request).score;
-    }
-    const double score = uid == 0 ? ScoreTree::kNone : row.memo[slot];
-    if (row.scores[slot] != score) row.scores.Set(slot, score);
+    if (uid == 0) return ScoreTree::kNone;
+    Row& row = *query.row;
+    Row::Known& known = row.known[slot];
+    const bool is_known = known.uid == uid;
+    if (is_known && (known.prices == version_.prices || known.score == ScoreTree::kNone)) return known.score;
+    const NodeState& state = query.view.state_class(ClassId(slot)).state;
+    const Shape& shape = query.view.shape_of(state);
+    known.uid = uid;
+    known.prices = version_.prices;
+    known.score = !is_known && FirstViolation(shape, state, query.request)
+                      ? ScoreTree::kNone
+                      : scorer_->RowScore({slot, uid, shape, state}, query.request, is_known, row.memo.get());
+    return known.score;
   }
 
   Scored ScoreOf(const Query& query, ClassId id) {
@@ -410,7 +423,7 @@ class ClassDecider : public Decider {
   const std::unique_ptr<ClassScorer> tie_scorer_;
   bool is_ready_ = false;
   uint64_t naming_version_ = 0;
-  uint64_t version_ = 0;   // of the scorer
+  ScoreVersion version_;   // of the scorer
   std::string last_pod_;
   ScoreContext context_;
   absl::flat_hash_map<ResolvedRequest, Row> rows_;

@@ -31,19 +31,47 @@ struct ScoreContext {
   bool has_gpus = false;         // the cluster has GPUs
 };
 
+// Which scores still hold: those of another number are stale.
+struct ScoreVersion {
+  uint32_t values = 0;   // everything
+  uint32_t prices = 0;   // a score has to be worked out again, but what RowMemo kept of it holds
+  friend bool operator==(const ScoreVersion&, const ScoreVersion&) = default;
+};
+
+// A class of the cluster that is scored. One slot holds one state after another, told apart by uid.
+struct ScoredClass {
+  uint32_t slot = 0;
+  uint64_t uid = 0;
+  const Shape& shape;
+  const NodeState& state;
+};
+
 // Made per Decider; may memoise. A score must depend on nothing but its arguments and the version that Observe returned.
 class ClassScorer {
  public:
+  // What a scorer keeps of the scores of one pod class, by slot.
+  class RowMemo {
+   public:
+    virtual ~RowMemo() = default;
+  };
+
   virtual ~ClassScorer() = default;
   // Called before the first Score and whenever shapes, models or the context changed: everything remembered is stale.
   virtual void Reset(const ClusterState& view, const ScoreContext& context) { (void)view, (void)context; }
-  // Before every decision, after Reset. Scores from before another number came out are stale; 0 for ever where nothing changes.
-  virtual uint64_t Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) {
+  // Before every decision, after Reset. The same for ever where nothing changes.
+  virtual ScoreVersion Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) {
     (void)view, (void)pod, (void)request, (void)is_arrival;
-    return 0;
+    return {};
   }
   // Requires that the pod fits.
   virtual Scored Score(const Shape& shape, const NodeState& state, const ResolvedRequest& request) = 0;
+  // The same score in a row of them. `memo` is the row's own, as NewRowMemo made it since `values` last changed. `is_known`: the row
+  // asked about this very state when it last asked about the slot, and only prices have changed since.
+  virtual std::unique_ptr<RowMemo> NewRowMemo() const { return nullptr; }
+  virtual double RowScore(const ScoredClass& at, const ResolvedRequest& request, bool is_known, RowMemo* memo) {
+    (void)is_known, (void)memo;
+    return Score(at.shape, at.state, request).score;
+  }
   // Whether the pod is rather turned away (Constraint::kPolicy) than put on these devices of a node in this state, the best there is.
   // Asked once a decision, and only where may_decline() is true.
   virtual bool Declines(const Shape& shape, const NodeState& state, const ResolvedRequest& request, DevicePositions devices) {

@@ -10,21 +10,19 @@ namespace berth {
 
 class ClassSync {
  public:
-  // Calls update(slot) for every class slot of `view` that may have changed since the last call; all of them the first time,
-  // for another cluster, or when more changed than there are slots. Returns whether it was all of them.
-  template <class Update>
-  bool CatchUp(const ClusterState& view, Update&& update) {
+  // Calls one(slot) for every class slot of `view` that may have changed since the last call, or whole(slots) where that is all of
+  // them: the first time, for another cluster, and when more changed than there are slots.
+  template <class Whole, class One>
+  void CatchUp(const ClusterState& view, Whole&& whole, One&& one) {
     const auto slots = static_cast<uint32_t>(view.class_slots());
     const uint64_t behind = view.change_count() - position_;
-    const bool is_whole = lineage_ != view.lineage() || behind > ClusterState::kChangeLog || behind > slots;
-    if (is_whole) {
-      for (uint32_t slot = 0; slot < slots; ++slot) update(slot);
+    if (lineage_ != view.lineage() || behind > ClusterState::kChangeLog || behind > slots) {
+      whole(slots);
     } else {
-      for (; position_ != view.change_count(); ++position_) update(view.change(position_).value);
+      for (; position_ != view.change_count(); ++position_) one(view.change(position_).value);
     }
     lineage_ = view.lineage();
     position_ = view.change_count();
-    return is_whole;
   }
 
  private:

@@ -117,11 +117,12 @@ class NodeDecider : public Decider {
     }
     FitRow& row = rows_[request];
     if (row.fits.size() < view.class_slots()) row.fits.resize(view.class_slots() * 2);
-    row.sync.CatchUp(view, [&](uint32_t slot) {
+    const auto update = [&](uint32_t slot) {
       if (view.active_uids()[slot] == 0) return;   // no node to ask about
       const NodeState& state = view.state_class(ClassId(slot)).state;
       row.fits[slot] = FirstViolation(view.shape_of(state), state, request) ? Fit::kNo : NeedsExactCheck(state, request) ? Fit::kAskNode : Fit::kYes;
-    });
+    };
+    row.sync.CatchUp(view, [&](uint32_t slots) { for (uint32_t slot = 0; slot < slots; ++slot) update(slot); }, update);
     return row.fits;
   }
 

@@ -59,7 +59,7 @@ ClassScorerFactory Priced(const PolicyContext& c, PotentialFactory inner) {
   PricedOptions options;
   options.learns_mix = c.learns_mix;
   options.refusal_margin = c.refusal_margin;
-  return [inner = std::move(inner), mix = c.mix, options] { return MakePotentialScorer(MakePricedPotential(inner, mix, options)); };
+  return [inner = std::move(inner), mix = c.mix, options, run = c.price_run] { return MakePotentialScorer(MakePricedPotential(inner, mix, options, run)); };
 }
 
 const std::vector<Entry>& Entries() {

@@ -13,6 +13,7 @@
 #include "cluster/policy.h"
 #include "policy/class_policy.h"
 #include "policy/pod_mix.h"
+#include "policy/potential/price_run.h"
 
 namespace berth {
 
@@ -21,6 +22,7 @@ struct PolicyContext {
   PodMix mix;                                   // of pods; weights on any scale. Fragmentation rules need it
   bool learns_mix = false;                      // policies with prices learn the mix from the arrivals instead
   std::optional<double> refusal_margin = {};    // PricedOptions::refusal_margin
+  PriceRun price_run = {};                      // of policies with prices
   std::optional<TieRule> tie;                   // instead of the policy's own
   std::string tie_policy;                       // break ties by this rule first ("best-fit")
   // Tables and models that are not made from a name alone are injected by whoever can make them (`index` needs a solver).

@@ -10,7 +10,7 @@
 
 namespace berth {
 
-// Not thread-safe. Set is O(16 log16 slots); Best is O(1).
+// Not thread-safe. Set is O(16 log16 slots), Assign O(slots); Best is O(1).
 class ScoreTree {
  public:
   static constexpr double kNone = -std::numeric_limits<double>::infinity();
@@ -28,10 +28,17 @@ class ScoreTree {
       if (n == kFan) break;
       n /= kFan;
     }
-    // A new top level starts without what was below it.
-    for (size_t level = 1; level < levels_.size(); ++level) {
-      for (size_t i = 0; i * kFan < levels_[level - 1].size(); ++i) levels_[level][i] = MaxOf(level - 1, i);
-    }
+    Rebuild();   // a new top level starts without what was below it
+  }
+
+  // Slot i gets score(i) for i < slots, the others kNone. Requires slots <= size().
+  template <class Score>
+  void Assign(size_t slots, Score&& score) {
+    if (levels_.empty()) return;
+    std::vector<double>& leaves = levels_[0];
+    for (size_t i = 0; i < slots; ++i) leaves[i] = score(static_cast<uint32_t>(i));
+    std::fill(leaves.begin() + static_cast<std::ptrdiff_t>(slots), leaves.end(), kNone);
+    Rebuild();
   }
 
   double operator[](size_t slot) const { return levels_[0][slot]; }
@@ -81,6 +88,12 @@ class ScoreTree {
 
  private:
   static constexpr size_t kFan = 16;
+
+  void Rebuild() {
+    for (size_t level = 1; level < levels_.size(); ++level) {
+      for (size_t i = 0; i * kFan < levels_[level - 1].size(); ++i) levels_[level][i] = MaxOf(level - 1, i);
+    }
+  }
 
   double MaxOf(size_t level, size_t block) const {
     const double* const p = &levels_[level][block * kFan];

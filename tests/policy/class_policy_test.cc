@@ -385,9 +385,9 @@ TEST_F(WarmDecider, FollowsNodesThatComeChangeAndGo) {
 class ArrivalCounter : public ClassScorer {
  public:
   explicit ArrivalCounter(int* arrivals) : arrivals_(arrivals) {}
-  uint64_t Observe(const ClusterState&, const Pod&, const ResolvedRequest&, bool is_arrival) override {
+  ScoreVersion Observe(const ClusterState&, const Pod&, const ResolvedRequest&, bool is_arrival) override {
     *arrivals_ += is_arrival;
-    return 0;
+    return {};
   }
   Scored Score(const Shape&, const NodeState&, const ResolvedRequest&) override { return {}; }
 

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -101,6 +103,13 @@ TEST(MixScan, GivesWhatTheClassesGiveOneByOne) {
       EXPECT_EQ(scan.copies(i), CopiesByPlacing(s, shape, r)) << i;
       (scan.fits(i) ? fitting : refused) += 1;
     }
+    double expected = 0;   // to the last digit: runs that were published rest on it
+    for (const ResolvedMixClass& c : classes) expected += c.weight * (static_cast<double>(ClassFragment(shape, s, c.request, true)) / 1000);
+    const std::array<uint32_t, 2> common = {1, 3};
+    const MixScan::Fragment fragment = scan.ExpectedFragment(shape, s, common);
+    EXPECT_EQ(fragment.expected, expected);
+    EXPECT_EQ(fragment.least, std::min(scan.fragment_milli(1), scan.fragment_milli(3)) / 1000);
+    EXPECT_EQ(scan.ExpectedFragment(shape, s, {}).least, static_cast<double>(IdleGpuMilli(s)) / 1000);
   });
   EXPECT_GT(fitting, 500);   // both answers were met often
   EXPECT_GT(refused, 500);

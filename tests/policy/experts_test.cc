@@ -136,7 +136,7 @@ TEST(Experts, ANodeThatChangesWhatTheClusterHasChangesTheBlend) {
   const ScoreContext context{1 << 20, {}, true};
   potential->Reset(state, context);
   Pod pod;
-  const PotentialVersion before = potential->Observe(state, pod, state.Resolve(mix[0].request), true);
+  const ScoreVersion before = potential->Observe(state, pod, state.Resolve(mix[0].request), true);
   Node cpu_only;
   cpu_only.name = "cpu";
   cpu_only.cpu_milli = 6 * 128000;   // 32 vCPU a GPU from now on

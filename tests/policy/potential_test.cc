@@ -204,7 +204,7 @@ TEST(Features, FollowWhatTheClusterHas) {
   potential->Reset(state, {state.options().mem_grain_bytes, {}, true});
   const Pod pod;
   const ResolvedRequest request = state.Resolve(pod.request);
-  const PotentialVersion first = potential->Observe(state, pod, request, true);
+  const ScoreVersion first = potential->Observe(state, pod, request, true);
   EXPECT_EQ(potential->Observe(state, pod, request, true), first);
   ASSERT_TRUE(state.AddNode(MakeNode("b", 64000, 256, 4)).ok());
   EXPECT_NE(ClusterRatios::Of(state), before);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "base/rng.h"
@@ -35,13 +37,16 @@ PodRequest Gpu(int milli, int count = 1, std::vector<std::string> models = {}) {
 struct Solved {
   Solved(std::vector<Node> nodes, const PodMix& mix, double to_come, PriceOptions options = {}) {
     for (const Node& node : nodes) EXPECT_TRUE(state.AddNode(node).ok());
-    prices = std::make_unique<Prices>(options, state, ResolveMix(state, mix));
-    const absl::Status status = prices->Solve(state, to_come);
-    EXPECT_TRUE(status.ok()) << status;
+    classes = std::make_shared<const PriceClasses>(state, ResolveMix(state, mix));
+    PriceSolver solver(options, classes);
+    const auto solved = solver.Solve(classes->Count(state), to_come);
+    EXPECT_TRUE(solved.ok()) << solved.status();
+    table = *solved;
   }
-  double Of(int milli, const char* model = "") const { return prices->DeviceValue(state.FindGpuModel(model), milli); }
+  double Of(int milli, const char* model = "") const { return table->DeviceValue(state.FindGpuModel(model), milli); }
   ClusterState state;
-  std::unique_ptr<Prices> prices;
+  std::shared_ptr<const PriceClasses> classes;
+  std::shared_ptr<const PriceTable> table;
 };
 
 TEST(Prices, AResidueIsWorthWhatFitsIntoIt) {
@@ -69,11 +74,11 @@ TEST(Prices, ADeadResidueGetsAPriceFromTheClassThatUsesIt) {
 TEST(Prices, AScarceModelIsDearerThanOneThatAllMayUse) {
   PodMix mix = {{Gpu(1000), 0.5}, {Gpu(1000, 1, {"A"}), 0.5}};
   const Solved s({GpuNode("a", 2, "A"), GpuNode("b1", 8, "B"), GpuNode("b2", 8, "B")}, mix, 16);
-  EXPECT_EQ(s.prices->groups(), 3) << "A, B, and devices without a name";
+  EXPECT_EQ(s.classes->groups(), 3) << "A, B, and devices without a name";
   EXPECT_GT(s.Of(1000, "A"), s.Of(1000, "B") + 0.05);
   // Without pods that insist, models are one group and cost the same.
   const Solved same({GpuNode("a", 2, "A"), GpuNode("b1", 8, "B")}, {{Gpu(1000), 1}}, 40);
-  EXPECT_EQ(same.prices->groups(), 2);
+  EXPECT_EQ(same.classes->groups(), 2);
   EXPECT_EQ(same.Of(1000, "A"), same.Of(1000, "B"));
 }
 
@@ -97,16 +102,18 @@ TEST(Prices, AWholeNodeIsWorthMoreThanItsDevicesWhereBigPodsCome) {
   ASSERT_TRUE(state.AddNode(GpuNode("whole", 8)).ok());
   ASSERT_TRUE(state.AddNode(GpuNode("half", 8)).ok());
   ASSERT_TRUE(state.Place(state.Resolve(Gpu(1000, 4)), NodeId(1), 0b1111).ok());
-  Prices prices({}, state, ResolveMix(state, {{Gpu(1000), 0.8}, {Gpu(1000, 8), 0.2}}));
-  ASSERT_TRUE(prices.Solve(state, 40).ok());
+  const auto classes = std::make_shared<const PriceClasses>(state, ResolveMix(state, {{Gpu(1000), 0.8}, {Gpu(1000, 8), 0.2}}));
+  PriceSolver solver({}, classes);
+  const auto table = solver.Solve(classes->Count(state), 40);
+  ASSERT_TRUE(table.ok()) << table.status();
   const auto value = [&](uint32_t node) {
     const NodeState& s = state.state_class(state.view(NodeId(node)).class_id).state;
-    return prices.Value(state.shape_of(s), s);
+    return (*table)->Value(state.shape_of(s), s);
   };
   EXPECT_GE(value(0), 2 * value(1) - 1e-9);
   // Once a device of the whole node is taken, no big pod fits there and the bonus is gone.
   ASSERT_TRUE(state.Place(state.Resolve(Gpu(1000)), NodeId(0), 1).ok());
-  EXPECT_NEAR(value(0), 7 * prices.DeviceValue(-1, 1000), 1e-9);
+  EXPECT_NEAR(value(0), 7 * (*table)->DeviceValue(-1, 1000), 1e-9);
 }
 
 // Values grow with the residue and are superadditive, whatever the mix: they come out of one knapsack.
@@ -122,16 +129,65 @@ TEST(Prices, ValuesAreThoseOfAKnapsack) {
     }
     PriceOptions once;
     once.smoothing = 1;
-    Prices prices(once, state, ResolveMix(state, mix));
+    const auto classes = std::make_shared<const PriceClasses>(state, ResolveMix(state, mix));
+    PriceSolver solver(once, classes);
     for (double to_come : {60.0, 30.0, 10.0}) {
-      ASSERT_TRUE(prices.Solve(state, to_come).ok());
-      const auto v = [&](int milli) { return prices.DeviceValue(-1, milli); };
+      const auto table = solver.Solve(classes->Count(state), to_come);
+      ASSERT_TRUE(table.ok()) << table.status();
+      const auto v = [&](int milli) { return (*table)->DeviceValue(-1, milli); };
       for (int r = 10; r <= 1000; r += 10) {
         EXPECT_GE(v(r), v(r - 10) - 1e-12);
         for (int a = 10; 2 * a <= r; a += 70) EXPECT_GE(v(r), v(a) + v(r - a) - 1e-9) << r << " " << a;
       }
     }
   }
+}
+
+// What a node is worth, worked out from its devices: the singles at their values, and the whole ones at the best of what single pods and
+// the classes of several devices that fit make of them.
+TEST(Prices, ANodeIsWorthItsDevicesOrWhatAClassThatFitsMakesOfThem) {
+  const PodMix mix = {{Gpu(300), 0.4}, {Gpu(1000), 0.2}, {Gpu(1000, 2), 0.2}, {Gpu(1000, 4, {"A"}), 0.1}, {Gpu(1000, 8), 0.1}};
+  ClusterState state;
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(state.AddNode(GpuNode("n" + std::to_string(i), 8, i % 2 == 0 ? "A" : "B", i < 10 ? 96000 : 3000)).ok());
+  Rng rng = Rng::Stream(3, 1);
+  for (int i = 0; i < 40; ++i) {
+    const auto node = static_cast<uint32_t>(rng.Below(12));
+    state.Place(state.Resolve(Gpu(rng.Below(2) == 0 ? 300 : 1000)), NodeId(node), 1u << rng.Below(8)).IgnoreError();
+  }
+  const auto classes = std::make_shared<const PriceClasses>(state, ResolveMix(state, mix));
+  PriceSolver solver({}, classes);
+  const auto table = solver.Solve(classes->Count(state), 60);
+  ASSERT_TRUE(table.ok()) << table.status();
+  int with_bonus = 0, without = 0;
+  for (const auto& [id, uid] : state.occupied()) {
+    const NodeState& s = state.state_class(id).state;
+    const Shape& shape = state.shape_of(s);
+    const auto v = [&](int milli) { return (*table)->DeviceValue(shape.gpu_model, milli); };
+    double partly = 0;
+    const int full = s.full_devices();
+    for (int i = 0; i + full < s.device_count; ++i) partly += v(s.gpu_milli[static_cast<size_t>(i)]);
+    double whole = full * v(1000);
+    for (size_t m = 0; m < classes->multis().size(); ++m) {
+      const PriceClasses::Multi& multi = classes->multis()[m];
+      if (multi.devices > full || !CanHost(shape, s, multi.request, true)) continue;
+      whole = std::max(whole, full * v(1000) + (full / multi.devices) * ((*table)->nu()[m] - multi.devices * v(1000)));
+    }
+    EXPECT_EQ((*table)->Value(shape, s), full > 0 ? partly + whole : partly);
+    (whole > full * v(1000) ? with_bonus : without) += 1;
+  }
+  EXPECT_GT(with_bonus, 0);
+  EXPECT_GT(without, 0);
+}
+
+TEST(Prices, ASolveThatIsCalledOffSaysSo) {
+  const Solved s({GpuNode("n", 8)}, {{Gpu(500), 1}}, 40);
+  PriceSolver solver({}, s.classes);
+  std::atomic<bool> is_cancelled{true};
+  EXPECT_TRUE(absl::IsCancelled(solver.Solve(s.classes->Count(s.state), 40, &is_cancelled).status()));
+  is_cancelled = false;
+  const auto table = solver.Solve(s.classes->Count(s.state), 40, &is_cancelled);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ((*table)->values(), s.table->values());
 }
 
 TEST(PricedPotential, OptionsAreChecked) {

@@ -60,7 +60,6 @@ constexpr std::array<std::string_view, kFeatureCount> kNames = {
 
 constexpr double kCommonShare = 0.01;
 constexpr double kGib = static_cast<double>(int64_t{1} << 30);
-constexpr double kMostCpuAsked = 4;
 constexpr double kLeastRatio = 0.25, kMostRatio = 4096;   // of vCPU or GiB a GPU
 
 std::array<int64_t, 3> TotalsOf(const ClusterState& view) { return {view.total_gpu_milli(), view.total_cpu_milli(), view.total_mem_bytes()}; }
@@ -68,6 +67,8 @@ std::array<int64_t, 3> TotalsOf(const ClusterState& view) { return {view.total_g
 }  // namespace
 
 std::span<const std::string_view, kFeatureCount> FeatureNames() { return kNames; }
+
+size_t FeatureIndex(std::string_view name) { return static_cast<size_t>(std::find(kNames.begin(), kNames.end(), name) - kNames.begin()); }
 
 ClusterRatios ClusterRatios::Of(const ClusterState& view) {
   ClusterRatios ratios;
@@ -124,7 +125,7 @@ void FeatureExtractor::Reset(const ClusterState& view) {
   gib_asked_ = ratio(gib, gpus, gib_has);
   mix_shape_ = {};
   if (gpus > 0 && view.has_gpus()) {
-    mix_shape_ = {static_cast<float>(std::min(kMostCpuAsked, cpu_asked_ / cpu_has)), static_cast<float>(shared / gpus), static_cast<float>(multi / gpus),
+    mix_shape_ = {static_cast<float>(std::min<double>(kMostMixShape, cpu_asked_ / cpu_has)), static_cast<float>(shared / gpus), static_cast<float>(multi / gpus),
                   static_cast<float>(typed / gpus)};
   }
   cpu_mid_ = (cpu_asked_ + cpu_has) / 2;

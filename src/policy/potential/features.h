@@ -25,6 +25,8 @@ using Features = std::array<float, kFeatureCount>;
 
 // Names in order; the list is the schema that a model's manifest must equal.
 std::span<const std::string_view, kFeatureCount> FeatureNames();
+// Where a name stands among them; kFeatureCount for one that does not.
+size_t FeatureIndex(std::string_view name);
 // Those that look at when a node will be empty: 0 unless the cluster is keyed by it (KeyFields::exit_class).
 inline constexpr int kExitFeatures = 4, kFirstExitFeature = 43;
 

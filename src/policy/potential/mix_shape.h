@@ -11,7 +11,8 @@
 namespace berth {
 
 inline constexpr int kMixShapeCount = 4;
-//   cpu_asked   vCPU asked a GPU asked, over vCPU that the cluster has a GPU (in its 1/16 steps, see ClusterRatios); at most 4
+inline constexpr float kMostMixShape = 4;   // of any of the numbers
+//   cpu_asked   vCPU asked a GPU asked, over vCPU that the cluster has a GPU (in its 1/16 steps, see ClusterRatios); at most kMostMixShape
 //   shared      share of the GPU demand that asks a part of one device
 //   multi       share of it that asks two devices or more
 //   typed       share of it that insists on GPU models

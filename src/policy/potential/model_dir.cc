@@ -385,7 +385,7 @@ absl::Status WriteFile(const std::filesystem::path& path, const std::string& byt
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights,
-                                                              const PodMix& mix, const std::optional<PricedOptions>& prices) {
+                                                              const PodMix& mix, const std::optional<PricedOptions>& prices, const PriceRun& run) {
   BERTH_RETURN_IF_ERROR(ValidateWeights(weights));
   BERTH_RETURN_IF_ERROR(CheckMix(mix));
   if (prices) BERTH_RETURN_IF_ERROR(ValidatePricedOptions(*prices));
@@ -399,9 +399,9 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string&
   spec.info.is_adaptive = prices.has_value();
   spec.info.key_fields.exit_class = LooksAtExits(weights);
   spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), mix, prices] {
+  spec.scorer = [shared = std::make_shared<const NetworkWeights>(weights), mix, prices, run] {
     const PotentialFactory network = [shared](const PodMix& m) { return MakeNetworkPotential(shared, TypicalPods(m), m); };
-    return MakePotentialScorer(prices ? MakePricedPotential(network, mix, *prices) : network(mix));
+    return MakePotentialScorer(prices ? MakePricedPotential(network, mix, *prices, run) : network(mix));
   };
   return MakeClassPolicy(std::move(spec));
 }
@@ -440,15 +440,12 @@ absl::StatusOr<ModelContent> BlendModels(const std::vector<ModelContent>& parts)
 
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir) { return Read(dir, nullptr); }
 
-absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given, bool learns_mix) {
-  std::shared_ptr<const Policy> policy;
-  BERTH_ASSIGN_OR_RETURN(ModelContent content, Read(dir, &policy));
-  if (!content.serves_any_mix) return policy;
-  learns_mix = learns_mix && content.prices;
-  if (!learns_mix && (given == nullptr || given->empty())) return policy;
-  if (learns_mix) content.prices->learns_mix = true;
-  else content.mix = *given;
-  return MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix, content.prices);
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given, bool learns_mix, const PriceRun& run) {
+  std::shared_ptr<const Policy> checked;
+  BERTH_ASSIGN_OR_RETURN(ModelContent content, Read(dir, &checked));
+  if (content.serves_any_mix && learns_mix && content.prices) content.prices->learns_mix = true;
+  else if (content.serves_any_mix && given != nullptr && !given->empty()) content.mix = *given;
+  return MakeModelPolicy(content.name, fmt::format("{}", content.version), content.weights, content.mix, content.prices, run);
 }
 
 absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelContent& content) {

@@ -43,8 +43,10 @@ absl::StatusOr<std::string> WriteModelDir(const std::string& root, const ModelCo
 // Errors: NOT_FOUND a file; INVALID_ARGUMENT what is wrong with it, e.g. both numbers where sizes differ;
 // FAILED_PRECONDITION it was made for another feature list, or gives other golden answers on this machine.
 // `given`: the mix at hand, for models that serve any; null: the model's own. `learns_mix`: such a model with prices learns the mix
-// from the arrivals instead (priced_potential.h); of others it changes nothing.
-absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given = nullptr, bool learns_mix = false);
+// from the arrivals instead (priced_potential.h); of others it changes nothing. `run`: how prices are solved; the golden answers are
+// checked with prices in place.
+absl::StatusOr<std::shared_ptr<const Policy>> LoadModelDir(const std::string& dir, const PodMix* given = nullptr, bool learns_mix = false,
+                                                           const PriceRun& run = {});
 // The same without a policy: what is inside, for `berth model` and for training on from it.
 absl::StatusOr<ModelContent> ReadModelDir(const std::string& dir);
 
@@ -56,7 +58,8 @@ absl::StatusOr<ModelContent> BlendModels(const std::vector<ModelContent>& parts)
 
 // The policy of some weights, as LoadModelDir would make it.
 absl::StatusOr<std::shared_ptr<const Policy>> MakeModelPolicy(const std::string& name, const std::string& version, const NetworkWeights& weights,
-                                                              const PodMix& mix, const std::optional<PricedOptions>& prices = std::nullopt);
+                                                              const PodMix& mix, const std::optional<PricedOptions>& prices = std::nullopt,
+                                                              const PriceRun& run = {});
 
 }  // namespace berth
 

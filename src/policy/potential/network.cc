@@ -44,7 +44,7 @@ class NetworkPotential : public Potential {
     See(view);
     if (!z_.empty()) terms_.Reset(view);
   }
-  PotentialVersion Observe(const ClusterState& view, const Pod&, const ResolvedRequest&, bool) override {
+  ScoreVersion Observe(const ClusterState& view, const Pod&, const ResolvedRequest&, bool) override {
     if (!extractor_.IsUpToDate(view)) {
       See(view);
       ++version_.values;
@@ -70,16 +70,13 @@ class NetworkPotential : public Potential {
   FeatureExtractor extractor_;
   ClassTerms terms_;
   std::vector<float> z_;
-  PotentialVersion version_;
+  ScoreVersion version_;
 };
 
 NetworkWeights LinearWeights(std::initializer_list<std::pair<std::string_view, float>> values) {
   NetworkWeights weights;
   weights.linear.assign(kFeatureCount, 0);
-  const auto names = FeatureNames();
-  for (const auto& [name, value] : values) {
-    weights.linear[static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin())] = value;
-  }
+  for (const auto& [name, value] : values) weights.linear[FeatureIndex(name)] = value;
   return weights;
 }
 
@@ -103,7 +100,9 @@ absl::Status ValidateWeights(const NetworkWeights& w) {
   BERTH_RETURN_IF_ERROR(check("experts", w.experts, w.expert_shapes.size() * kFeatureCount));
   for (const MixShape& shape : w.expert_shapes) {
     for (size_t i = 0; i < shape.size(); ++i) {
-      if (!(shape[i] >= 0 && shape[i] <= 4)) return InvalidField(fmt::format("expert shape {}", MixShapeNames()[i]), fmt::format("{}", shape[i]), "a number from 0 to 4");
+      if (!(shape[i] >= 0 && shape[i] <= kMostMixShape)) {
+        return InvalidField(fmt::format("expert shape {}", MixShapeNames()[i]), fmt::format("{}", shape[i]), fmt::format("a number from 0 to {}", kMostMixShape));
+      }
     }
   }
   BERTH_RETURN_IF_ERROR(check("w1", w.w1, h * w.mlp_inputs()));

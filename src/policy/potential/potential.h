@@ -3,20 +3,13 @@
 #ifndef BERTH_POLICY_POTENTIAL_POTENTIAL_H_
 #define BERTH_POLICY_POTENTIAL_POTENTIAL_H_
 
-#include <functional>
 #include <memory>
 
 #include "policy/class_policy.h"
 #include "policy/pod_mix.h"
+#include "policy/potential/priced_state.h"
 
 namespace berth {
-
-// Which values of a potential still hold: those of another number are stale.
-struct PotentialVersion {
-  uint32_t values = 0;   // of Value
-  uint32_t prices = 0;   // of Worth
-  friend bool operator==(const PotentialVersion&, const PotentialVersion&) = default;
-};
 
 // Phi of a node's free state. One instance a Decider; not thread-safe. Between two versions it is a function of the state alone.
 class Potential {
@@ -25,34 +18,37 @@ class Potential {
   // As ClassScorer::Reset.
   virtual void Reset(const ClusterState& view, const ScoreContext& context) { (void)view, (void)context; }
   // Before every decision: what is asked, and whether it is a new arrival (not a pod that asks again).
-  virtual PotentialVersion Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) {
+  virtual ScoreVersion Observe(const ClusterState& view, const Pod& pod, const ResolvedRequest& request, bool is_arrival) {
     (void)view, (void)pod, (void)request, (void)is_arrival;
     return {};
   }
   // Memoised by the scorer where is_memoised() says so.
   virtual double Value(const Shape& shape, const NodeState& state) = 0;
   virtual bool is_memoised() const { return true; }
-  // What the free capacity is worth at the prices of now; subtracted from Value, never memoised, so it must be cheap.
-  virtual double Worth(const Shape& shape, const NodeState& state) const {
+  // Whether the worth of what is free, at prices that change, is subtracted from Value. PricedStateOf and WorthOf are nothing otherwise.
+  virtual bool has_prices() const { return false; }
+  // What prices look at in a state; holds until `values` of the version changes.
+  virtual PricedState PricedStateOf(const Shape& shape, const NodeState& state) const {
     (void)shape, (void)state;
+    return {};
+  }
+  // The worth at the prices of now; holds until `prices` of the version changes. A few look-ups.
+  virtual double WorthOf(const PricedState& state) const {
+    (void)state;
     return 0;
   }
+  double Worth(const Shape& shape, const NodeState& state) const { return WorthOf(PricedStateOf(shape, state)); }
   // Whether a pod that would take a node from `before` to `after`, the best there is, is rather turned away. Asked where may_decline() is true.
   virtual bool Declines(const Shape& shape, const NodeState& before, const NodeState& after, const ResolvedRequest& request) const {
     (void)shape, (void)before, (void)after, (void)request;
     return false;
   }
   virtual bool may_decline() const { return false; }
-  // Whether placing also depends on the pod class itself (an index table per class); 0 for a pure potential. Added to
-  // Phi(after) - Phi(before).
-  virtual double ClassTerm(const Shape& shape, const NodeState& before, const ResolvedRequest& request) {
-    (void)shape, (void)before, (void)request;
-    return 0;
-  }
 };
 
 // Score = Phi(before) - Phi(after) over the distinct devices that fit; of devices with equal score the tightest. Values are
-// memoised per state (bounded; 16 million bytes at most a table before it starts anew).
+// memoised: of the classes that the cluster has by slot, of states after a placement in a table of bounded size. A row keeps of each score
+// what other prices do not change (RowMemo), so that new prices cost a row one Worth a remembered state.
 std::unique_ptr<ClassScorer> MakePotentialScorer(std::unique_ptr<Potential> potential);
 
 // The hand potential of six numbers; `mix` = typical pods with their memory, weights summing to 1. Units: GPU devices, vCPU,

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "policy/pod_mix.h"
 #include "policy/potential/potential.h"
+#include "policy/potential/price_run.h"
 #include "policy/potential/prices.h"
 
 namespace berth {
@@ -45,9 +46,9 @@ absl::Status ValidatePricedOptions(const PricedOptions& options);
 // The potential that the worth is subtracted from, for one mix.
 using PotentialFactory = std::function<std::unique_ptr<Potential>(const PodMix& mix)>;
 
-// Its decisions are adaptive (PolicyInfo::is_adaptive). A solve takes 1 to 15 ms on 1,213 nodes and happens inside Observe.
-// `mix`: all classes of the workload.
-std::unique_ptr<Potential> MakePricedPotential(PotentialFactory inner, PodMix mix, const PricedOptions& options);
+// Its decisions are adaptive (PolicyInfo::is_adaptive). `mix`: all classes of the workload. Not thread-safe, as every potential; its
+// thread, where it has one, ends with it.
+std::unique_ptr<Potential> MakePricedPotential(PotentialFactory inner, PodMix mix, const PricedOptions& options, const PriceRun& run = {});
 
 }  // namespace berth
 
