@@ -1,6 +1,6 @@
 #include "agent/teachers.h"
 
-#include <algorithm>
+#include <array>
 
 #include "base/status.h"
 #include "policy/potential/model_dir.h"
