@@ -61,7 +61,7 @@ void CandidateIndex::Sync(const ClusterState& view, const ResolvedRequest& reque
     row->sync = ClassSync();
     row->price_version = price_version;
   }
-  const bool is_whole = row->sync.CatchUp(view, [&](uint32_t slot) {
+  const auto score_at = [&](uint32_t slot) {
     const uint64_t uid = view.active_uids()[slot];
     if (uid != 0 && row->uids[slot] != uid) {
       row->uids[slot] = uid;
@@ -71,14 +71,12 @@ void CandidateIndex::Sync(const ClusterState& view, const ResolvedRequest& reque
       for (const ScoredAction& c : found_) best = std::max(best, c.score);
       row->memo[slot] = best;
     }
-    const double score = uid == 0 ? ScoreTree::kNone : row->memo[slot];
+    return uid == 0 ? ScoreTree::kNone : row->memo[slot];
+  };
+  row->sync.CatchUp(view, [&](uint32_t all) { row->scores.Assign(all, score_at); }, [&](uint32_t slot) {
+    const double score = score_at(slot);
     if (row->scores[slot] != score) row->scores.Set(slot, score);
   });
-  if (is_whole) {
-    for (size_t slot = slots; slot < row->scores.size(); ++slot) {   // left by a cluster with more slots
-      if (row->scores[slot] != ScoreTree::kNone) row->scores.Set(slot, ScoreTree::kNone);
-    }
-  }
   found_.clear();
 }
 

@@ -25,6 +25,12 @@ class ClassSync {
     position_ = view.change_count();
   }
 
+  // The same where all of them are looked at one by one.
+  template <class One>
+  void CatchUp(const ClusterState& view, One&& one) {
+    CatchUp(view, [&](uint32_t slots) { for (uint32_t slot = 0; slot < slots; ++slot) one(slot); }, one);
+  }
+
  private:
   uint64_t lineage_ = 0;
   uint64_t position_ = 0;

@@ -122,7 +122,7 @@ class NodeDecider : public Decider {
       const NodeState& state = view.state_class(ClassId(slot)).state;
       row.fits[slot] = FirstViolation(view.shape_of(state), state, request) ? Fit::kNo : NeedsExactCheck(state, request) ? Fit::kAskNode : Fit::kYes;
     };
-    row.sync.CatchUp(view, [&](uint32_t slots) { for (uint32_t slot = 0; slot < slots; ++slot) update(slot); }, update);
+    row.sync.CatchUp(view, update);
     return row.fits;
   }
 

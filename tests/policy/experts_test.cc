@@ -330,7 +330,9 @@ TEST(Weights, AskForNodesExitsOnlyWhereTheyWeighThem) {
   EXPECT_FALSE(LooksAtExits(weights));
   weights.linear[kFirstExitFeature + 2] = 0.5f;
   EXPECT_TRUE(LooksAtExits(weights));
-  const PodMix mix = {{PodRequest{.cpu_milli = 1000, .gpu_count = 1, .gpu_milli = 500}, 1.0}};
+  PodRequest half;
+  half.gpu_count = 1, half.gpu_milli = 500;
+  const PodMix mix = {{half, 1.0}};
   EXPECT_TRUE((*MakeModelPolicy("a", "1", weights, mix, std::nullopt))->info().key_fields.exit_class);
   weights.linear[kFirstExitFeature + 2] = 0;
   EXPECT_FALSE((*MakeModelPolicy("a", "1", weights, mix, std::nullopt))->info().key_fields.exit_class);
