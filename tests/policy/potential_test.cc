@@ -135,9 +135,40 @@ TEST(Features, AreWhatTheFormulasSay) {
                                                       {"cpu_pods_fit", 0.5},
                                                       {"cpu_pods_copies", 0.5 * 4 / 4},
                                                       {"copies", (std::sqrt(0.2) * 5 + std::sqrt(0.15) * 2) / 32},
-                                                      {"scarce_idle", 0}};
+                                                      {"scarce_idle", 0},
+                                                      {"exit", 0},
+                                                      {"exit_whole", 0},
+                                                      {"exit_idle", 0},
+                                                      {"exit_cpu", 0}};
   ASSERT_EQ(std::size(want), static_cast<size_t>(kFeatureCount));
   for (const auto& [name, value] : want) EXPECT_FLOAT_EQ(At(x, name), static_cast<float>(value)) << name;
+}
+
+TEST(Features, WhenANodeWillBeEmptyCountsWhereTheClusterIsKeyedByIt) {
+  ClusterState::Options options;
+  options.key_fields.exit_class = true;
+  ClusterState state(options);
+  ASSERT_TRUE(state.AddNode(MakeNode("small", 8000, 32, 2)).ok());
+  ASSERT_TRUE(state.AddNode(MakeNode("large", 8000, 32, 4)).ok());
+  for (uint32_t i = 0; i < 2; ++i) {
+    ASSERT_TRUE(state.Place(state.Resolve(Request(2000, 8, 1, 1000)), NodeId(i), 1).ok());
+    state.SetExitClass(NodeId(i), 6);
+  }
+  FeatureExtractor extractor({{Request(1000, 1), 1}});
+  extractor.Reset(state);
+  const auto features = [&](uint32_t node) {
+    Features x;
+    const NodeState s = StateAt(state, NodeId(node));
+    extractor.Compute(state.shape_of(s), s, &x);
+    return x;
+  };
+  const Features small = features(0), large = features(1);
+  EXPECT_FLOAT_EQ(At(small, "exit"), 0.75f);
+  EXPECT_FLOAT_EQ(At(small, "exit_whole"), 0);
+  EXPECT_FLOAT_EQ(At(small, "exit_idle"), 0.75f / 8);
+  EXPECT_FLOAT_EQ(At(small, "exit_cpu"), 0.75f * 0.75f);
+  EXPECT_FLOAT_EQ(At(large, "exit_whole"), 0.75f);
+  EXPECT_FLOAT_EQ(At(large, "exit_idle"), 0.75f * 3 / 8);
 }
 
 TEST(Features, CountsOfFreeDevicesHaveTheirThresholds) {
