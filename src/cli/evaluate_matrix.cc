@@ -32,7 +32,8 @@ std::vector<double> Rejected(const Column& column, const MatrixFlags& flags, siz
 absl::StatusOr<Column> RunColumn(const MatrixFlags& flags, const OpenbChurnFlags& openb) {
   Column column;
   BERTH_ASSIGN_OR_RETURN(column.workload, LoadOpenbChurn(openb));
-  column.name = fmt::format("{}, {} nodes", column.workload.name, column.workload.node_count());
+  column.name = column.workload.name;   // says the size where it is a sample
+  if (openb.sample_nodes == "all") column.name += fmt::format("-{}", column.workload.node_count());
   BERTH_ASSIGN_OR_RETURN(column.policies, MakePolicies(flags.policies, flags.models, column.workload, flags.learns_mix));
   if (std::none_of(column.policies.begin(), column.policies.end(), [](const auto& p) { return p->info().kind == "rule"; })) {
     return absl::InvalidArgumentError("--policies: no rule is among them; the matrix compares with the best rule, e.g. best-fit,fgd,fgd-keep-empty");

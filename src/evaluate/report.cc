@@ -155,7 +155,7 @@ absl::StatusOr<std::string> DrawSvg(const HeatMap& map) {
       script += fmt::format("{} {} {:.3f}\n", map.x_low + (static_cast<double>(c) + 0.5) * width, r, map.values[r * map.columns + c]);
     }
   }
-  return Filter("gnuplot", script + "EOD\nplot $m using 1:2:3 with image notitle" + (has_columns ? ", $m using 1:2:(sprintf('%.1f', $3)) with labels notitle\n" : "\n"));
+  return Filter("gnuplot", script + "EOD\nplot $m using 1:2:3 with image pixels notitle" + (has_columns ? ", $m using 1:2:(sprintf('%.1f', $3)) with labels notitle\n" : "\n"));
 }
 
 std::string HtmlReport(const Report& report) {
