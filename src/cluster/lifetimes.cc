@@ -19,6 +19,7 @@ uint32_t Lifetimes::ClassOf(const ResolvedRequest& request) {
   if (counts_.size() > kMostClasses) return 0;
   const auto life = static_cast<uint32_t>(counts_.size());
   counts_.emplace_back();
+  requests_.push_back(key);
   index_.emplace(key, life);
   return life;
 }

@@ -24,6 +24,8 @@ class Lifetimes {
 
   // The index of the request's class; makes it.
   uint32_t ClassOf(const ResolvedRequest& request);
+  // What its pods ask for; of class 0, those beyond kMostClasses, nothing.
+  const ResolvedRequest& RequestOf(uint32_t life) const { return requests_[life]; }
   // A pod was seen to live from one age to the other, in seconds, `from_s` <= `to_s`. Cost: O(cuts between them).
   void Lived(uint32_t life, double from_s, double to_s);
   void Ended(uint32_t life, double age_s);
@@ -40,6 +42,7 @@ class Lifetimes {
 
   absl::flat_hash_map<ResolvedRequest, uint32_t> index_;
   std::vector<Counts> counts_{1};              // [0]: classes beyond kMostClasses
+  std::vector<ResolvedRequest> requests_{1};
   Counts all_;
 };
 

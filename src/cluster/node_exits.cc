@@ -13,10 +13,11 @@ uint8_t NodeExits::ExitClass(double seconds) {
 void NodeExits::Came(uint32_t pod, const ResolvedRequest& request, NodeId node, int64_t now_us, ClusterState* state) {
   if (pods_.size() <= pod) pods_.resize(pod + size_t{1});
   if (pods_of_node_.size() <= node.value) pods_of_node_.resize(node.value + size_t{1});
-  pods_[pod] = {lifetimes_.ClassOf(request), node, request, now_us, now_us};
+  pods_[pod] = {lifetimes_.ClassOf(request), node, now_us, now_us};
   pods_of_node_[node.value].push_back(pod);
-  Teach(pods_[pod], state);
-  Update(node, now_us, state);
+  if (!IsKeyed(*state)) return;
+  Teach(pods_[pod].life, state);
+  state->SetExitClass(node, std::max(state->node(node).exit_class, ExitClass(lifetimes_.MeanRemainingS(pods_[pod].life, 0))));
 }
 
 void NodeExits::Went(uint32_t pod, bool is_over, int64_t now_us, ClusterState* state) {
@@ -24,12 +25,15 @@ void NodeExits::Went(uint32_t pod, bool is_over, int64_t now_us, ClusterState* s
   See(&gone, now_us);
   if (is_over) lifetimes_.Ended(gone.life, AgeS(gone, now_us));
   std::erase(pods_of_node_[gone.node.value], pod);
-  Teach(gone, state);
-  Update(gone.node, now_us, state);
+  if (IsKeyed(*state)) {
+    Teach(gone.life, state);
+    Update(gone.node, now_us, state);
+  }
   gone.node = NodeId();
 }
 
 void NodeExits::Refresh(size_t nodes, int64_t now_us, ClusterState* state) {
+  if (!IsKeyed(*state)) return;
   for (size_t i = 0; i < std::min(nodes, pods_of_node_.size()); ++i) {
     next_ = next_ + 1 < pods_of_node_.size() ? next_ + 1 : 0;
     if (pods_of_node_[next_].empty()) continue;
@@ -50,6 +54,8 @@ void NodeExits::Update(NodeId node, int64_t now_us, ClusterState* state) {
   state->SetExitClass(node, ExitClass(longest));
 }
 
-void NodeExits::Teach(const PodLife& pod, ClusterState* state) { state->SetExitClass(pod.request, ExitClass(lifetimes_.MeanRemainingS(pod.life, 0))); }
+void NodeExits::Teach(uint32_t life, ClusterState* state) {
+  if (life != 0) state->SetExitClass(lifetimes_.RequestOf(life), ExitClass(lifetimes_.MeanRemainingS(life, 0)));
+}
 
 }  // namespace berth

@@ -2,7 +2,8 @@
 // minutes. It keeps NodeState::exit_class and ResolvedRequest::exit_class of a cluster that is keyed by them, and learns on the way.
 //
 // A pod that has lived long will mostly live longer still, so a node's class changes while nothing happens there: Refresh looks at a few
-// nodes at each call. Not thread-safe; owned by who owns the cluster, which tells it of every pod.
+// nodes at each call. Where the cluster is not keyed by exits, lives are learned and ages kept, and nothing else is worked out.
+// Not thread-safe; owned by who owns the cluster, which tells it of every pod.
 #ifndef BERTH_CLUSTER_NODE_EXITS_H_
 #define BERTH_CLUSTER_NODE_EXITS_H_
 
@@ -19,10 +20,11 @@ class NodeExits {
   // 0 = the node is empty, else 1 + floor(log2(1 + minutes)), at most 15.
   static uint8_t ExitClass(double seconds);
 
-  // `pod` is the owner's number of the pod, small and reused after Went. The pod is charged already; `request` is what it was resolved to.
+  // `pod` is the owner's number of the pod, small and reused after Went. The pod is charged already; `request` is what was charged.
+  // Cost: O(1).
   void Came(uint32_t pod, const ResolvedRequest& request, NodeId node, int64_t now_us, ClusterState* state);
   // Is off its node: before the node is removed, if it is. `is_over`: its life is; otherwise it was moved, or fell with its node, and how
-  // long it would have lived is not known.
+  // long it would have lived is not known. Cost: O(pods there).
   void Went(uint32_t pod, bool is_over, int64_t now_us, ClusterState* state);
   // Looks at the next `nodes` nodes, round after round. Cost: O(pods there).
   void Refresh(size_t nodes, int64_t now_us, ClusterState* state);
@@ -33,13 +35,13 @@ class NodeExits {
   struct PodLife {
     uint32_t life = 0;          // class of Lifetimes
     NodeId node;
-    ResolvedRequest request;
     int64_t came_us = 0, seen_us = 0;   // until when its life was counted
   };
   static double AgeS(const PodLife& pod, int64_t at_us) { return static_cast<double>(at_us - pod.came_us) / 1e6; }
   void See(PodLife* pod, int64_t now_us);
   void Update(NodeId node, int64_t now_us, ClusterState* state);
-  void Teach(const PodLife& pod, ClusterState* state);
+  static bool IsKeyed(const ClusterState& state) { return state.options().key_fields.exit_class; }
+  void Teach(uint32_t life, ClusterState* state);
 
   Lifetimes lifetimes_;
   std::vector<PodLife> pods_;                       // by the owner's number
