@@ -5,13 +5,13 @@
 #include <cmath>
 
 #include "base/status.h"
+#include "cluster/lifetimes.h"
 #include "fmt/format.h"
 
 namespace berth {
 namespace {
 
 constexpr uint32_t kMaxRank = 1u << 26;
-constexpr size_t kMaxExitClasses = 4096;
 constexpr double kWeightFloor = 0.1;  // of the configured weight, while a node ramps up (envoyproxy/envoy#19526)
 
 // Whether a node may refuse pods that ask for nothing special.
@@ -373,7 +373,7 @@ void ClusterState::SetExitClass(const ResolvedRequest& request, uint8_t exit_cla
   key.exit_class = 0;
   const auto it = exit_classes_.find(key);
   if (it != exit_classes_.end()) it->second = exit_class;
-  else if (exit_classes_.size() < kMaxExitClasses) exit_classes_.emplace(key, exit_class);
+  else if (exit_classes_.size() < Lifetimes::kMostClasses) exit_classes_.emplace(key, exit_class);
 }
 
 void ClusterState::KeyBy(const KeyFields& fields) {

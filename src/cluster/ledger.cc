@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t kMaxSum = int64_t{1} << 61;
 // Free milli of one device may be as low as this: int16, less one more whole device.
 constexpr int32_t kLowestDeviceMilli = -31'000;
-constexpr size_t kNodesLookedAt = 4;      // at a placement, for when they will be empty
 constexpr size_t kMaxRefused = 65'536;   // refused pods remembered; then all are forgotten
 
 DeviceSet AllDevices(int32_t gpu_count) { return (DeviceSet{1} << gpu_count) - 1; }
@@ -227,9 +226,7 @@ void Ledger::ListOnNode(uint32_t slot, NodeId node) {
   record.node = node;
   record.position = static_cast<uint32_t>(pods_of_node_[node.value].size());
   pods_of_node_[node.value].push_back(slot);
-  const int64_t now_us = options_.clock->MonotonicMicros();
-  exits_.Came(slot, record.charged, node, now_us, &state_);
-  exits_.Refresh(kNodesLookedAt, now_us, &state_);
+  exits_.Came(slot, record.charged, node, options_.clock->MonotonicMicros(), &state_);
 }
 
 void Ledger::ListAsOrphan(uint32_t slot, const std::string& node) {

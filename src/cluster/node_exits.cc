@@ -4,6 +4,11 @@
 #include <cmath>
 
 namespace berth {
+namespace {
+
+constexpr size_t kNodesLookedAt = 4;   // at each pod that comes
+
+}  // namespace
 
 uint8_t NodeExits::ExitClass(double seconds) {
   if (!(seconds > 0)) return 0;
@@ -18,6 +23,7 @@ void NodeExits::Came(uint32_t pod, const ResolvedRequest& request, NodeId node, 
   if (!IsKeyed(*state)) return;
   Teach(pods_[pod].life, state);
   state->SetExitClass(node, std::max(state->node(node).exit_class, ExitClass(lifetimes_.MeanRemainingS(pods_[pod].life, 0))));
+  Refresh(kNodesLookedAt, now_us, state);
 }
 
 void NodeExits::Went(uint32_t pod, bool is_over, int64_t now_us, ClusterState* state) {

@@ -1,8 +1,8 @@
 // When nodes will be empty: the longest expected rest of a life among the pods of each node, by Lifetimes, in classes of a power of two
 // minutes. It keeps NodeState::exit_class and ResolvedRequest::exit_class of a cluster that is keyed by them, and learns on the way.
 //
-// A pod that has lived long will mostly live longer still, so a node's class changes while nothing happens there: Refresh looks at a few
-// nodes at each call. Where the cluster is not keyed by exits, lives are learned and ages kept, and nothing else is worked out.
+// A pod that has lived long will mostly live longer still, so a node's class changes while nothing happens there: at each pod that comes
+// a few nodes are looked at. Where the cluster is not keyed by exits, lives are learned and ages kept, and nothing else is worked out.
 // Not thread-safe; owned by who owns the cluster, which tells it of every pod.
 #ifndef BERTH_CLUSTER_NODE_EXITS_H_
 #define BERTH_CLUSTER_NODE_EXITS_H_
@@ -21,7 +21,7 @@ class NodeExits {
   static uint8_t ExitClass(double seconds);
 
   // `pod` is the owner's number of the pod, small and reused after Went. The pod is charged already; `request` is what was charged.
-  // Cost: O(1).
+  // Refreshes a few nodes too. Cost: O(pods there).
   void Came(uint32_t pod, const ResolvedRequest& request, NodeId node, int64_t now_us, ClusterState* state);
   // Is off its node: before the node is removed, if it is. `is_over`: its life is; otherwise it was moved, or fell with its node, and how
   // long it would have lived is not known. Cost: O(pods there).

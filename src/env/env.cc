@@ -13,7 +13,6 @@ namespace berth {
 namespace {
 
 constexpr double kHourUs = 3.6e9;
-constexpr size_t kNodesLookedAt = 4;   // at a placement, for when they will be empty
 // Purposes of a seed; see Rng::Stream. Arrivals and lives have streams of their own inside ArrivalStream.
 constexpr uint64_t kRankStream = 101, kFailureStream = 102, kDecisionStream = 103;
 
@@ -296,10 +295,7 @@ absl::Status Env::Admit(NodeId node, DeviceSet devices) {
   running.devices = devices;
   running.is_alive = true;
   ++running.incarnation;
-  if (has_exits()) {
-    exits_.Came(index, requests_[current_class_], node, now_us_, &cluster_);
-    exits_.Refresh(kNodesLookedAt, now_us_, &cluster_);
-  }
+  if (has_exits()) exits_.Came(index, requests_[current_class_], node, now_us_, &cluster_);
   if (options_.form != Form::kStatic && current_life_us_ != kForever) {
     Push({.time_us = now_us_ + current_life_us_, .index = index, .incarnation = running.incarnation, .kind = Event::Kind::kDeparture});
   }

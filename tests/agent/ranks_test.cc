@@ -1,7 +1,5 @@
 // berth-train in several processes on loopback, started as torchrun does: the same weights as one process, bit for bit.
-#include <arpa/inet.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,18 +11,16 @@
 #include <vector>
 
 #include "agent/process_group.h"
+#include "agent/tiny_plan.h"
 #include "nlohmann/json.hpp"
+#include "support/free_port.h"
 
 namespace berth {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Evolution, critic and PPO, two groups of rollouts; seconds.
-constexpr const char* kPlan =
-    " --workload openb-like --node-count 20 --loads 1.0 --warmup-hours 0.5 --window-hours 0.5 --generations 3 --population 4 --critic-updates 2"
-    " --ppo-updates 3 --groups 2 --rollouts 2 --decisions 40 --minibatch 32 --validate-every 2 --validation-seeds 1 --gate-seeds 2"
-    " --test-seeds 2 --seed 3 --quiet --json";
+const std::string kPlan = std::string(test::kTinyPlan) + " --seed 3";
 // Hours, to be ended from outside.
 constexpr const char* kLongPlan =
     " --workload openb-like --node-count 20 --loads 1.0 --warmup-hours 0.5 --window-hours 0.5 --generations 100000 --population 4 --critic-updates 0"
@@ -38,30 +34,18 @@ class Ranks : public ::testing::Test {
     program_ = std::string(bin) + "/berth-train";
     ASSERT_TRUE(fs::exists(program_));
     // Without torch.distributed there is nothing to test, and Join says so before it looks at the network.
-    if (ProcessGroup::Join({"127.0.0.1", FreePort(), 1, 2}, 0.001).status().code() == absl::StatusCode::kFailedPrecondition) {
+    if (ProcessGroup::Join({"127.0.0.1", test::FreePort(), 1, 2}, 0.001).status().code() == absl::StatusCode::kFailedPrecondition) {
       GTEST_SKIP() << "this LibTorch came without torch.distributed";
     }
     dir_ = fs::temp_directory_path() / ("berth-ranks-" + std::to_string(getpid()));
     fs::remove_all(dir_);
     fs::create_directories(dir_);
-    port_ = FreePort();
+    port_ = test::FreePort();
   }
   void TearDown() override {
     for (pid_t pid : running_) kill(pid, SIGKILL), waitpid(pid, nullptr, 0);
     std::error_code ignored;
     if (!dir_.empty()) fs::remove_all(dir_, ignored);
-  }
-
-  static uint16_t FreePort() {
-    const int s = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    bind(s, reinterpret_cast<sockaddr*>(&address), sizeof address);
-    getsockname(s, reinterpret_cast<sockaddr*>(&address), &length);
-    close(s);
-    return ntohs(address.sin_port);
   }
 
   // size 0: without any of the variables.
@@ -158,7 +142,7 @@ TEST_F(Ranks, AnotherNumberOfThemResumesTheRun) {
   };
   for (const Step& s : {Step{2, 2, 6}, {2, 0, 4}, {0, 3, 6}}) {
     const std::string name = "part" + std::to_string(s.first) + std::to_string(s.then);
-    ASSERT_EQ(Train(s.first, name, std::string(kPlan) + " --steps " + std::to_string(s.stop))[0], 0) << Errors(0);
+    ASSERT_EQ(Train(s.first, name, kPlan + " --steps " + std::to_string(s.stop))[0], 0) << Errors(0);
     ASSERT_EQ(Checkpoint(name)["state"]["trainer"]["update"], s.stop);
     // The checkpoint is where rank 0 is; the others need no more than to be started.
     std::vector<pid_t> pids{Start(0, s.then, " --quiet --resume " + (dir_ / (name + ".run")).string() + Out(name, 0))};
@@ -171,7 +155,7 @@ TEST_F(Ranks, AnotherNumberOfThemResumesTheRun) {
 // The time they would wait for each other is longer than the test waits, so it is the death that ends them.
 TEST_F(Ranks, OneThatDiesEndsTheOthers) {
   for (const int victim : {1, 0}) {
-    port_ = FreePort();
+    port_ = test::FreePort();
     const std::string name = "dies" + std::to_string(victim);
     std::vector<pid_t> pids;
     for (int r = 0; r < 3; ++r) pids.push_back(Start(r, 3, std::string(kLongPlan) + " --rank-timeout-s 3600" + Out(name, r)));
@@ -194,14 +178,14 @@ TEST_F(Ranks, WhatRankZeroCannotDoEndsTheOthersToo) {
 }
 
 TEST_F(Ranks, OneThatNeverComesIsWaitedForSoLong) {
-  EXPECT_EQ(Wait(Start(0, 2, std::string(kPlan) + " --rank-timeout-s 1" + Out("lonely", 0))), 1);
+  EXPECT_EQ(Wait(Start(0, 2, kPlan + " --rank-timeout-s 1" + Out("lonely", 0))), 1);
   EXPECT_THAT(Errors(0), ::testing::HasSubstr("MASTER_PORT"));
   EXPECT_THAT(Errors(0), ::testing::HasSubstr("within 1 s"));
   EXPECT_FALSE(fs::exists(dir_ / "lonely.run"));
 }
 
 TEST_F(Ranks, ABadEnvironmentIsWrongUsage) {
-  EXPECT_EQ(Wait(Start(5, 2, std::string(kPlan) + Out("bad", 0))), 2);
+  EXPECT_EQ(Wait(Start(5, 2, kPlan + Out("bad", 0))), 2);
   EXPECT_THAT(Errors(5), ::testing::HasSubstr("RANK"));
 }
 

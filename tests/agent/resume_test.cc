@@ -4,18 +4,13 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/tiny_plan.h"
 #include "nlohmann/json.hpp"
 
 namespace berth {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A plan of seconds that passes through all stages: 3 generations, 2 critic updates, 3 PPO updates.
-constexpr const char* kPlan =
-    " --workload openb-like --node-count 20 --loads 1.0 --warmup-hours 0.5 --window-hours 0.5 --generations 3 --population 4 --critic-updates 2"
-    " --ppo-updates 3 --groups 2 --rollouts 2 --decisions 40 --minibatch 32 --validate-every 2 --validation-seeds 1 --gate-seeds 2"
-    " --test-seeds 2 --quiet --json";
 
 class Resume : public ::testing::Test {
  protected:
@@ -46,18 +41,18 @@ class Resume : public ::testing::Test {
 };
 
 TEST_F(Resume, InANewProcessEndsBitIdentical) {
-  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3" + Out("whole")), 0) << Read(dir_ / "stderr");
+  ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 3" + Out("whole")), 0) << Read(dir_ / "stderr");
   const auto whole = Checkpoint(dir_ / "whole.run");
   ASSERT_EQ(whole["state"]["trainer"]["update"], 8);
   for (const int stop : {2, 4, 6}) {   // inside evolution, critic and PPO
     const std::string name = "part" + std::to_string(stop);
-    ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --steps " + std::to_string(stop) + Out(name)), 0) << Read(dir_ / "stderr");
+    ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 3 --steps " + std::to_string(stop) + Out(name)), 0) << Read(dir_ / "stderr");
     ASSERT_EQ(Checkpoint(dir_ / (name + ".run"))["state"]["trainer"]["update"], stop);
     ASSERT_EQ(Train(" --quiet --jobs 1 --resume " + (dir_ / (name + ".run")).string() + Out(name)), 0) << Read(dir_ / "stderr");
     EXPECT_EQ(Checkpoint(dir_ / (name + ".run")), whole) << "stopped after " << stop;
   }
   // Control: another seed ends elsewhere.
-  ASSERT_EQ(Train(std::string(kPlan) + " --seed 4" + Out("other")), 0);
+  ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 4" + Out("other")), 0);
   EXPECT_NE(Checkpoint(dir_ / "other.run")["tensors_sha256"], whole["tensors_sha256"]);
 }
 
@@ -80,7 +75,7 @@ TEST_F(Resume, WithPricesAndMixesEndsBitIdentical) {
 }
 
 TEST_F(Resume, PublishesAModelAndItsRecord) {
-  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --name tiny" + Out("out")), 0) << Read(dir_ / "stderr");
+  ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 3 --name tiny" + Out("out")), 0) << Read(dir_ / "stderr");
   const auto answer = nlohmann::json::parse(Read(dir_ / "stdout"), nullptr, false);
   ASSERT_TRUE(answer.is_object());
   EXPECT_EQ(answer["version"], 1);
@@ -90,12 +85,12 @@ TEST_F(Resume, PublishesAModelAndItsRecord) {
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count) EXPECT_TRUE(nlohmann::json::parse(line, nullptr, false).is_object()) << line;
   EXPECT_GE(count, 8);
-  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --name tiny" + Out("out")), 0);
+  ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 3 --name tiny" + Out("out")), 0);
   EXPECT_TRUE(fs::exists(dir_ / "out/tiny/2/manifest.json"));   // never over an old one
 }
 
 TEST_F(Resume, SaysWhenTheArithmeticIsAnother) {
-  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --steps 2" + Out("a")), 0);
+  ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 3 --steps 2" + Out("a")), 0);
   auto checkpoint = Checkpoint(dir_ / "a.run");
   checkpoint["fingerprint"] = "another machine";
   std::ofstream(dir_ / "a.run/checkpoint.json") << checkpoint.dump();
@@ -104,7 +99,7 @@ TEST_F(Resume, SaysWhenTheArithmeticIsAnother) {
 }
 
 TEST_F(Resume, RefusesFlagsThatContradictTheRun) {
-  ASSERT_EQ(Train(std::string(kPlan) + " --seed 3 --steps 1" + Out("a")), 0);
+  ASSERT_EQ(Train(std::string(test::kTinyPlan) + " --seed 3 --steps 1" + Out("a")), 0);
   EXPECT_EQ(Train(" --seed 4 --quiet --resume " + (dir_ / "a.run").string() + Out("a")), 2);
   EXPECT_THAT(Read(dir_ / "stderr"), ::testing::HasSubstr("seed"));
   EXPECT_EQ(Train(" --quiet --resume " + (dir_ / "nothing").string() + Out("a")), 1);

@@ -49,7 +49,7 @@ TEST_P(KubernetesE2e, MyAppIsPlacedWhereThePolicySaysWithAndWithoutOurBind) {
     std::map<std::string, std::multiset<std::string>> nodes_by_policy;
     for (const std::string policy : {"best-fit", "minimum-resource-usage"}) {
       SCOPED_TRACE(policy + ", " + mode);
-      const int port = FreePort();
+      const int port = test::FreePort();
       BerthServer berth(plane, policy, port);
       berth.WaitReady();
       plane.StartScheduler(port, [&](std::string* config) {
@@ -154,7 +154,7 @@ std::set<std::string> BoundUids(Plane& plane, const std::string& label) {
 
 TEST_P(KubernetesE2e, OnePodOfHighPriorityHasExactlyOneVictimTenTimesOfTen) {
   Plane plane(GetParam(), 5);
-  const int port = FreePort();
+  const int port = test::FreePort();
   BerthServer berth(plane, "best-fit", port);
   berth.WaitReady();
   // hollow-4 is used by something that Kubernetes knows nothing of: our filter refuses it.
@@ -328,7 +328,7 @@ TEST_P(KubernetesE2e, FaultsLeaveEveryPodBoundOnceAndTheLedgerEqualToTheServer) 
   const std::string relayed = plane.dir() + "/relayed.kubeconfig";
   std::ofstream(relayed) << kubeconfig;
   fs::permissions(relayed, fs::perms::owner_read | fs::perms::owner_write);
-  const int port = FreePort();
+  const int port = test::FreePort();
   auto berth = std::make_unique<BerthServer>(plane, "best-fit", port, relayed);
   berth->WaitReady();
   plane.StartScheduler(port);
@@ -392,16 +392,16 @@ TEST_P(KubernetesE2e, ShippedManifestsPassTheServersStrictDryRun) {
 TEST_P(KubernetesE2e, OfTwoBerthsOneLeads) {
   Plane plane(GetParam(), 1);
   const std::vector<std::string> elects = {"--leader-elect", "berth-system/berth-extender"};
-  auto first = std::make_unique<BerthServer>(plane, "best-fit", FreePort(), "", elects);
+  auto first = std::make_unique<BerthServer>(plane, "best-fit", test::FreePort(), "", elects);
   first->WaitReady();
-  BerthServer second(plane, "dotprod", FreePort(), "", elects);
+  BerthServer second(plane, "dotprod", test::FreePort(), "", elects);
   EXPECT_TRUE(Eventually([&] { return second.Ledger().totals().nodes() == 1; }));   // it follows, and stands by
   EXPECT_FALSE(second.IsReady());
   EXPECT_TRUE(first->IsReady());
   EXPECT_EQ(first->Stop(SIGTERM), 0);
   first.reset();
   EXPECT_TRUE(Eventually([&] { return second.IsReady(); }, 10));   // given up: sooner than the lease would end
-  BerthServer third(plane, "first-fit", FreePort(), "", elects);
+  BerthServer third(plane, "first-fit", test::FreePort(), "", elects);
   EXPECT_TRUE(Eventually([&] { return third.Ledger().totals().nodes() == 1; }));
   second.Stop(SIGKILL);
   EXPECT_FALSE(third.IsReady());

@@ -23,6 +23,7 @@
 #include "fmt/format.h"
 #include "grpcpp/grpcpp.h"
 #include "nlohmann/json.hpp"
+#include "support/free_port.h"
 #include "support/process.h"
 
 namespace berth::e2e {
@@ -58,18 +59,6 @@ inline bool Eventually(const std::function<bool()>& is_so, int seconds = 60) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return is_so();
-}
-
-inline int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
 }
 
 class Plane {
