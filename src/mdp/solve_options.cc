@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "mdp/criterion.h"
 
 namespace berth::mdp {
 
@@ -16,6 +17,20 @@ const char* StopReasonName(StopReason reason) {
       return "precision limit";
     case StopReason::kCancelled:
       return "cancelled";
+  }
+  return "unknown";
+}
+
+const char* CriterionName(CriterionKind kind) {
+  switch (kind) {
+    case CriterionKind::kDiscounted:
+      return "discounted";
+    case CriterionKind::kAverage:
+      return "average";
+    case CriterionKind::kTotal:
+      return "total";
+    case CriterionKind::kFinite:
+      return "finite";
   }
   return "unknown";
 }
