@@ -68,6 +68,14 @@ class SparseMdp {
     for (int64_t i = row_begin_[row]; i < row_begin_[row + 1]; ++i) visit(next_[i], weight_[i]);
   }
 
+  // The arrays themselves, for code that reads all of them: rows of state s are [state_begin()[s], state_begin()[s +
+  // 1]), transitions of row i are [row_begin()[i], row_begin()[i + 1]).
+  std::span<const int64_t> state_begin() const { return state_begin_; }
+  std::span<const int64_t> row_begin() const { return row_begin_; }
+  std::span<const double> rewards() const { return reward_; }
+  std::span<const StateIndex> successors() const { return next_; }
+  std::span<const double> weights() const { return weight_; }
+
  private:
   friend class SparseMdpBuilder;
   SparseMdp() = default;

@@ -1,5 +1,6 @@
 #include "mdp/policy_evaluation.h"
 
+#include <Eigen/IterativeLinearSolvers>
 #include <Eigen/SparseCore>
 #include <Eigen/SparseLU>
 #include <algorithm>
@@ -10,6 +11,13 @@ namespace berth::mdp {
 namespace {
 
 constexpr int kRefinements = 3;
+// More states than this are solved by BiCGStab: a factorisation of a random graph fills up.
+constexpr StateIndex kDirectStates = 3000;
+// Of BiCGStab: how far a solve goes, how often the rest is solved again, and when that is enough.
+constexpr double kKrylovTolerance = 1e-7;
+constexpr int kKrylovRefinements = 12;
+constexpr double kKrylovEnough = 1e-13;
+constexpr int kKrylovIterations = 3000;
 
 absl::Status NotUnique(double alpha) {
   return absl::FailedPreconditionError(
@@ -26,9 +34,11 @@ double Residual(const PolicyChain& chain, StateIndex s, const std::vector<double
 
 }  // namespace
 
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, bool is_absolute) {
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level) {
   const StateIndex n = chain.num_states();
-  const bool has_level = alpha == 0 || !is_absolute;
+  const bool is_direct = n <= kDirectStates;
+  // The column of the level makes the equations worse for BiCGStab, and with discount they do without.
+  const bool has_level = level == ValueLevel::kRelative && (is_direct || alpha == 0);
   // Unknowns: h; the level stands in the place of h(0) = 0.
   std::vector<Eigen::Triplet<double>> entries;
   entries.reserve(chain.next.size() + 2 * static_cast<size_t>(n));
@@ -40,23 +50,43 @@ absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alp
       diagonal += chain.weight[i];
       if (!has_level || next != 0) entries.emplace_back(s, next, -chain.weight[i]);
     }
-    if (!has_level || s != 0) entries.emplace_back(s, s, diagonal);
+    // A state in which the chain stops is worth 0.
+    const bool is_stop = !has_level && diagonal == 0 && chain.reward[s] == 0;
+    if (!has_level || s != 0) entries.emplace_back(s, s, is_stop ? 1.0 : diagonal);
     if (has_level) entries.emplace_back(s, 0, 1.0);
   }
-  Eigen::SparseMatrix<double> matrix(n, n);
-  matrix.setFromTriplets(entries.begin(), entries.end());
+  Eigen::SparseMatrix<double, Eigen::ColMajor> matrix;
+  Eigen::SparseMatrix<double, Eigen::RowMajor> rows;
   Eigen::SparseLU<Eigen::SparseMatrix<double>> lu;
-  lu.compute(matrix);
-  if (lu.info() != Eigen::Success) return NotUnique(alpha);
+  Eigen::BiCGSTAB<Eigen::SparseMatrix<double, Eigen::RowMajor>> krylov;
+  if (is_direct) {
+    matrix.resize(n, n);
+    matrix.setFromTriplets(entries.begin(), entries.end());
+    lu.compute(matrix);
+    if (lu.info() != Eigen::Success) return NotUnique(alpha);
+  } else {
+    rows.resize(n, n);
+    rows.setFromTriplets(entries.begin(), entries.end());
+    krylov.setTolerance(kKrylovTolerance);
+    krylov.setMaxIterations(kKrylovIterations);
+    krylov.compute(rows);
+  }
 
   PolicyValues result;
   result.values.assign(static_cast<size_t>(n), 0.0);
   Eigen::VectorXd residual(n);
   double largest = 0;
-  for (int round = 0; round <= kRefinements; ++round) {
+  const int refinements = is_direct ? kRefinements : kKrylovRefinements;
+  for (int round = 0; round <= refinements; ++round) {
     for (StateIndex s = 0; s < n; ++s) residual[s] = Residual(chain, s, result.values, alpha, result.level);
-    Eigen::VectorXd step = lu.solve(residual);
-    if (lu.info() != Eigen::Success || !step.allFinite()) return NotUnique(alpha);
+    Eigen::VectorXd step;
+    if (is_direct) {
+      step = lu.solve(residual);
+      if (lu.info() != Eigen::Success) return NotUnique(alpha);
+    } else {
+      step = krylov.solve(residual);
+    }
+    if (!step.allFinite()) return NotUnique(alpha);
     if (has_level) {
       result.level += step[0];
       step[0] = 0;
@@ -66,8 +96,9 @@ absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alp
       largest = std::max(largest, std::abs(result.values[s]));
     }
     result.correction = step.lpNorm<Eigen::Infinity>();
+    if (!is_direct && result.correction <= kKrylovEnough * largest) break;
   }
-  // A factorisation of a singular matrix may pass unnoticed; its refinement does not settle.
+  // A factorisation of a singular matrix may pass unnoticed, and BiCGStab may fail: then the refinement does not settle.
   if (!(result.correction <= 1e-6 * largest + std::numeric_limits<double>::min())) return NotUnique(alpha);
   return result;
 }

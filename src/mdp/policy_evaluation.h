@@ -1,5 +1,5 @@
-// The value of one fixed policy, by a sparse direct solve (Eigen's SparseLU) and iterative refinement. Used by policy
-// iteration.
+// The value of one fixed policy: a sparse direct solve (Eigen's SparseLU), or for many states BiCGStab, both with
+// iterative refinement. Used by policy iteration.
 #ifndef BERTH_MDP_POLICY_EVALUATION_H_
 #define BERTH_MDP_POLICY_EVALUATION_H_
 
@@ -29,12 +29,18 @@ struct PolicyValues {
   double correction = 0;       // largest change of a value by the last refinement: an estimate of the error left
 };
 
-// Solves reward(s) + sum_j weight(s,j) (h(j) - h(s)) - alpha h(s) = g with h(0) = 0. For alpha = 0 g is the gain; else
-// V = h + g / alpha, which keeps h small where alpha is. A chain with discount that stops (`is_absolute`; some states
-// have reward 0 and no weights) is solved with g = 0 and free h(0). Errors: FAILED_PRECONDITION if the equations have
-// no single solution: for alpha = 0 a chain of several closed classes. Cost: that of a sparse LU factorisation; the
-// fill depends on the chain's graph. Some 10^4 states are fine, 10^5 need luck.
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, bool is_absolute);
+// Which constant the values are fixed by.
+enum class ValueLevel {
+  kRelative,  // h(0) = 0 and g free: the gain for alpha = 0; with discount V = h + g / alpha keeps h small. (BiCGStab
+              // gives V itself, and g = 0.)
+  kAbsolute,  // g = 0: a chain that stops, in states of reward 0 without weights
+};
+
+// Solves reward(s) + sum_j weight(s,j) (h(j) - h(s)) - alpha h(s) = g. Errors: FAILED_PRECONDITION if the equations have
+// no single solution: for alpha = 0 a chain of several closed classes (kRelative), or one that never stops (kAbsolute);
+// or if BiCGStab doesn't get there. Cost: up to 3,000 states that of a sparse LU factorisation; beyond, that of
+// BiCGStab with the diagonal as preconditioner: some 10 to 1,000 passes over the chain.
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level);
 
 }  // namespace berth::mdp
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "base/status.h"
 #include "fmt/format.h"
+#include "mdp/components.h"
 #include "mdp/model.h"
 #include "mdp/policy_evaluation.h"
 #include "mdp/solve_options.h"
@@ -30,6 +32,8 @@ struct PolicyIterationOptions {
   Objective objective = Objective::kMaximize;
   // Where to start: empty (the best single step), or an action index a state (ignored in terminal states).
   std::span<const int32_t> initial_policy = {};
+  // Called before every evaluation but the first from the solving thread, with the certified error; false stops.
+  std::function<bool(const Progress&)> progress = {};
 };
 
 namespace internal {
@@ -70,9 +74,73 @@ absl::StatusOr<std::vector<int32_t>> InitialPolicy(const Form& form, std::span<c
   return policy;
 }
 
-// Rounds until no action is better for sure; the values are those of the last policy.
+// For a policy with several closed classes (average criterion): keeps the one of the largest gain and sends all other
+// states there, by actions that come nearer with some probability (Haviv and Puterman, J. Appl. Prob. 28, 1991). Where
+// every state can reach every other, as in an end component, that never makes the policy worse. Errors:
+// FAILED_PRECONDITION where a state can't get there.
 template <class Form>
-absl::StatusOr<SweepResult> IteratePolicies(const Form& form, const PolicyIterationOptions& options) {
+absl::Status JoinClosedClasses(const Form& form, const PolicyChain& chain, std::vector<int32_t>& policy) {
+  const StateIndex n = form.num_states();
+  const Components components = FindStronglyConnected(chain.begin, chain.next);
+  std::vector<int32_t> best_class;
+  double best_gain = -kInfinity;
+  for (const auto& states : components.states) {
+    PolicyChain part;
+    bool is_closed = true;
+    for (const StateIndex s : states) {
+      for (int64_t i = chain.begin[s]; i < chain.begin[s + 1]; ++i) {
+        const auto at = std::lower_bound(states.begin(), states.end(), chain.next[i]);
+        is_closed = is_closed && at != states.end() && *at == chain.next[i];
+        part.next.push_back(static_cast<StateIndex>(at - states.begin()));
+        part.weight.push_back(chain.weight[i]);
+      }
+      part.begin.push_back(static_cast<int64_t>(part.next.size()));
+      part.reward.push_back(chain.reward[s]);
+    }
+    if (!is_closed) continue;
+    auto values = EvaluatePolicy(part, 0, ValueLevel::kRelative);
+    if (!values.ok()) return values.status();
+    if (values->level > best_gain) {
+      best_gain = values->level;
+      best_class = states;
+    }
+  }
+  std::vector<bool> is_there(static_cast<size_t>(n), false);
+  for (const StateIndex s : best_class) is_there[s] = true;
+  StateIndex left = n - static_cast<StateIndex>(best_class.size());
+  for (bool has_moved = true; has_moved && left > 0;) {
+    has_moved = false;
+    std::vector<StateIndex> arrived;
+    for (StateIndex s = 0; s < n; ++s) {
+      if (is_there[s]) continue;
+      for (int32_t a = 0; a < form.num_actions(s); ++a) {
+        bool comes_nearer = false;
+        form.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
+          comes_nearer = comes_nearer || (weight > 0 && is_there[next]);
+        });
+        if (!comes_nearer) continue;
+        policy[s] = a;
+        arrived.push_back(s);
+        break;
+      }
+    }
+    for (const StateIndex s : arrived) is_there[s] = true;
+    left -= static_cast<StateIndex>(arrived.size());
+    has_moved = !arrived.empty();
+  }
+  if (left > 0) {
+    return absl::FailedPreconditionError(
+        "a policy has several closed classes and some state can't leave its own, accepted: models in which the best "
+        "gain is the same from every state");
+  }
+  return absl::OkStatus();
+}
+
+// Rounds until no action is better for sure; the values are those of the last policy. `is_total`: reward until a
+// terminal state, without discount.
+template <class Form>
+absl::StatusOr<SweepResult> IteratePolicies(const Form& form, const PolicyIterationOptions& options,
+                                            bool is_total = false) {
   if (options.max_rounds < 1) {
     return absl::InvalidArgumentError(fmt::format("max_rounds is {}, accepted: at least 1", options.max_rounds));
   }
@@ -83,8 +151,16 @@ absl::StatusOr<SweepResult> IteratePolicies(const Form& form, const PolicyIterat
   bool has_terminal = false;
   for (StateIndex s = 0; s < n; ++s) has_terminal = has_terminal || form.is_terminal(s);
   SweepResult result;
+  const ValueLevel level = is_total || (has_terminal && alpha > 0) ? ValueLevel::kAbsolute : ValueLevel::kRelative;
   for (result.sweeps = 1;; ++result.sweeps) {
-    auto evaluated = EvaluatePolicy(ChainOf(form, *policy), alpha, has_terminal);
+    PolicyChain chain = ChainOf(form, *policy);
+    auto evaluated = EvaluatePolicy(chain, alpha, level);
+    if (!evaluated.ok() && level == ValueLevel::kRelative && alpha == 0) {
+      absl::Status joined = JoinClosedClasses(form, chain, *policy);
+      if (!joined.ok()) return WithContext(joined, fmt::format("round {}", result.sweeps));
+      chain = ChainOf(form, *policy);
+      evaluated = EvaluatePolicy(chain, alpha, level);
+    }
     if (!evaluated.ok()) return WithContext(evaluated.status(), fmt::format("round {}", result.sweeps));
     result.values = std::move(evaluated->values);
     const double* v = result.values.data();
@@ -124,6 +200,10 @@ absl::StatusOr<SweepResult> IteratePolicies(const Form& form, const PolicyIterat
     }
     result.stop = has_changed ? StopReason::kIterationLimit : StopReason::kConverged;
     if (!has_changed || result.sweeps >= options.max_rounds) break;
+    if (options.progress && !options.progress({result.sweeps, Certify(form, v).error(alpha), 0})) {
+      result.stop = StopReason::kCancelled;
+      break;
+    }
   }
   result.certificate = Certify(form, result.values.data());
   if (!std::isfinite(result.certificate.error(alpha))) {

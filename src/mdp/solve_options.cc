@@ -17,6 +17,8 @@ const char* StopReasonName(StopReason reason) {
       return "precision limit";
     case StopReason::kCancelled:
       return "cancelled";
+    case StopReason::kTimeLimit:
+      return "time limit";
   }
   return "unknown";
 }

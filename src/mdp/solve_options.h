@@ -21,14 +21,21 @@ enum class SweepMethod {
   kJacobi,
 };
 
+// How a stored model is laid out for the sweeps of modified_policy_iteration.h.
+enum class Storage {
+  kCompressed,  // as it is
+  kSell8,       // copied once into rows of eight states side by side: a fifth faster a sweep, worth it for many sweeps
+};
+
 enum class StopReason {
   kConverged,       // the certified error is within the tolerance
   kIterationLimit,  // max_sweeps were done; the answer and its certified error are those of the best sweep seen
   kPrecisionLimit,  // double (or the wanted single) precision cannot certify the tolerance; the error says what it can
   kCancelled,       // the progress callback said stop; the answer is the best so far, certified
+  kTimeLimit,       // the same, for time
 };
 
-// "converged", "iteration limit", "precision limit", "cancelled".
+// "converged", "iteration limit", "precision limit", "cancelled", "time limit".
 const char* StopReasonName(StopReason reason);
 
 struct Progress {

@@ -86,9 +86,15 @@ StateIndex FindEscapingState(const M& model) {
 
 }  // namespace internal
 
+// How SolveTotal sweeps. The bounds are the same.
+enum class TotalSweep {
+  kGaussSeidel,  // in place, forwards and backwards in turn
+  kJacobi,       // all states from the old values
+  kPolicy,       // in place under the greedy policy, which is looked for once a certificate
+};
+
 // Every choice of actions must reach a terminal state with probability one; this is checked, exactly, on the graph. The
-// rows hold probabilities. Sweeps are in place, whatever `options.method` says, without mixing; single precision is not
-// offered.
+// rows hold probabilities. `options.method` and anderson_depth count for nothing here; single precision is not offered.
 //
 // The bounds. Let u(s) satisfy u(s) >= 1 + sum_j p(s,a,j) u(j) for every action (found by value iteration on the number
 // of steps, scaled up by what it still lacks). Then for any V with d(s) = max_a[r + sum p V] - V(s):
@@ -98,7 +104,8 @@ StateIndex FindEscapingState(const M& model) {
 // max_sweeps did not suffice to find u, so that nothing can be certified; OUT_OF_RANGE on overflow.
 template <ActionModel M>
 absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions& options = {},
-                                              std::span<const double> warm_start = {}) {
+                                              std::span<const double> warm_start = {},
+                                              TotalSweep method = TotalSweep::kGaussSeidel) {
   BERTH_RETURN_IF_ERROR(ValidateOptions(options));
   if (options.single_precision_values) {
     return absl::InvalidArgumentError("single_precision_values is true, accepted: false, for a total reward");
@@ -117,7 +124,7 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
   const internal::StepCountModel<M> counting{model};
   const internal::ActionForm<internal::StepCountModel<M>> count_form(counting, 1, 0, 1);
 
-  const auto sweep = [n](const auto& of, std::vector<double>& v, bool is_forward) {
+  const auto sweep = [n](const auto& of, std::vector<double>& v, bool is_forward) {  // in place
     for (StateIndex i = 0; i < n; ++i) {
       const StateIndex s = is_forward ? i : n - 1 - i;
       v[s] += of.Step(s, v.data(), 0);
@@ -145,6 +152,7 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
 
   DiscountedSolution best;
   std::vector<double> best_values;
+  std::vector<double> image(method == TotalSweep::kJacobi ? values.size() : 0);
   best.error = internal::kInfinity;
   for (StateIndex s = 0; s < n; ++s) {
     if (form.is_terminal(s)) values[s] = 0;
@@ -187,7 +195,24 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
       break;
     }
     const int64_t count = std::min(options.max_sweeps - done, options.certificate_interval);
-    for (int64_t i = 0; i < count; ++i) sweep(form, values, (done + i) % 2 == 0);
+    if (method == TotalSweep::kGaussSeidel) {
+      for (int64_t i = 0; i < count; ++i) sweep(form, values, (done + i) % 2 == 0);
+    } else if (method == TotalSweep::kJacobi) {
+      for (int64_t i = 0; i < count; ++i) {
+        for (StateIndex s = 0; s < n; ++s) image[s] = values[s] + form.Step(s, values.data(), 0);
+        values.swap(image);
+      }
+    } else {
+      const std::vector<int32_t> policy = internal::GreedyPolicy(form, values.data());
+      for (int64_t i = 0; i < count; ++i) {
+        for (StateIndex j = 0; j < n; ++j) {
+          const StateIndex s = (done + i) % 2 == 0 ? j : n - 1 - j;
+          if (policy[s] < 0) continue;
+          const Backup backup = form.EvaluateAction(s, policy[s], values.data());
+          values[s] += backup.residual / (backup.exit_rate > 0 ? backup.exit_rate : 1);
+        }
+      }
+    }
     done += count;
   }
   best.policy = internal::GreedyPolicy(form, best_values.data());

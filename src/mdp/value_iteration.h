@@ -156,13 +156,17 @@ inline double RoundedUp(double x) { return x + 2 * kEpsilon * std::abs(x); }
 
 // Values and bounds from swept values and their certificate, in the caller's sign.
 template <RateForm Form>
-DiscountedSolution FinishDiscounted(const Form& form, SweepResult swept, double sign, bool single_precision) {
+DiscountedSolution FinishDiscounted(const Form& form, SweepResult swept, double sign, bool single_precision,
+                                    std::vector<int32_t> policy = {}) {
   const double alpha = form.discount_rate();
   const double lowest = RoundedDown(swept.certificate.lowest / alpha);
   const double highest = RoundedUp(swept.certificate.highest / alpha);
   const double middle = swept.certificate.midpoint() / alpha;
   DiscountedSolution solution;
-  if constexpr (requires { form.FirstBest(0, nullptr); }) solution.policy = GreedyPolicy(form, swept.values.data());
+  solution.policy = std::move(policy);
+  if constexpr (requires { form.FirstBest(0, nullptr); }) {
+    if (solution.policy.empty()) solution.policy = GreedyPolicy(form, swept.values.data());
+  }
   solution.stop = swept.stop;
   solution.sweeps = swept.sweeps;
   solution.lower.resize(swept.values.size());
@@ -193,14 +197,18 @@ DiscountedSolution FinishDiscounted(const Form& form, SweepResult swept, double 
 }
 
 template <RateForm Form>
-AverageSolution FinishAverage(const Form& form, SweepResult swept, double sign, bool single_precision) {
+AverageSolution FinishAverage(const Form& form, SweepResult swept, double sign, bool single_precision,
+                              std::vector<int32_t> policy = {}) {
   if (single_precision) {
     for (double& h : swept.values) h = static_cast<double>(static_cast<float>(h));
     swept.certificate = Certify(form, swept.values.data());
   }
   const Certificate& certificate = swept.certificate;
   AverageSolution solution;
-  if constexpr (requires { form.FirstBest(0, nullptr); }) solution.policy = GreedyPolicy(form, swept.values.data());
+  solution.policy = std::move(policy);
+  if constexpr (requires { form.FirstBest(0, nullptr); }) {
+    if (solution.policy.empty()) solution.policy = GreedyPolicy(form, swept.values.data());
+  }
   solution.stop = swept.stop;
   solution.sweeps = swept.sweeps;
   solution.gain_lower = sign > 0 ? certificate.lowest : -certificate.highest;

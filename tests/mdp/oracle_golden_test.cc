@@ -13,6 +13,7 @@
 
 #include "mdp/finite_horizon.h"
 #include "mdp/policy_iteration.h"
+#include "mdp/solve.h"
 #include "mdp/total_reward.h"
 #include "mdp/value_iteration.h"
 #include "nlohmann/json.hpp"
@@ -156,6 +157,52 @@ TEST_P(OracleTest, IsWithinTheBoundsOfEverySolver) {
     EXPECT_GE(solution->gain_upper, oracle.exact[0]);
     EXPECT_LE(solution->error, 1e-12);
   }
+}
+
+TEST_P(OracleTest, IsSolvedByEveryMethodThatApplies) {
+  const Oracle& oracle = *oracle_;
+  const auto mdp = BuildFrom(oracle.plain);
+  ASSERT_TRUE(mdp.ok()) << mdp.status();
+  Criterion criterion;
+  criterion.kind = oracle.criterion == "discounted" ? CriterionKind::kDiscounted
+                   : oracle.criterion == "average"  ? CriterionKind::kAverage
+                   : oracle.criterion == "total"    ? CriterionKind::kTotal
+                                                    : CriterionKind::kFinite;
+  criterion.one_minus_gamma = static_cast<double>(oracle.one_minus_gamma);
+  criterion.horizon = oracle.horizon;
+  criterion.objective = oracle.objective;
+  std::vector<Method> methods(std::begin(kAllMethods), std::end(kAllMethods));
+  methods.push_back(Method::kAuto);
+  int applied = 0;
+  for (const Method method : methods) {
+    if (!MethodApplies(*mdp, criterion, method).ok()) continue;
+    ++applied;
+    for (const bool starts_in_single_precision : {false, true}) {
+      SCOPED_TRACE(MethodName(method));
+      ModelSolveOptions options;
+      options.epsilon = 1e-7;
+      options.max_sweeps = 100'000;
+      options.starts_in_single_precision = starts_in_single_precision;
+      const auto solution = SolveModel(*mdp, criterion, method, options);
+      ASSERT_TRUE(solution.ok()) << solution.status();
+      EXPECT_EQ(solution->stop, StopReason::kConverged);
+      EXPECT_LE(solution->error, options.epsilon);
+      const auto wrong =
+          FirstFalseBound(solution->values, solution->lower, solution->upper, solution->error, oracle.exact);
+      EXPECT_FALSE(wrong.has_value()) << "state " << *wrong;
+      for (size_t s = 0; s < oracle.optimal_actions.size(); ++s) {
+        if (solution->policy[s] < 0) continue;
+        EXPECT_THAT(oracle.optimal_actions[s], testing::Contains(solution->policy[s])) << "state " << s;
+        const std::vector<int32_t> listed(solution->optimal_actions.begin() + solution->optimal_begin[s],
+                                          solution->optimal_actions.begin() + solution->optimal_begin[s + 1]);
+        EXPECT_EQ(listed, oracle.optimal_actions[s]) << "state " << s;
+      }
+      if (std::string(GetParam()) == "average-multichain") {
+        EXPECT_GT(solution->end_components, 1);
+      }
+    }
+  }
+  EXPECT_GE(applied, oracle.criterion == "finite" ? 2 : 5);
 }
 
 INSTANTIATE_TEST_SUITE_P(MdpOracles, OracleTest,

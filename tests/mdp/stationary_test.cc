@@ -57,7 +57,7 @@ TEST(Stationary, ALossSystemHasErlangsDistributionAndGain) {
   EXPECT_NEAR(earned, solution->gain, 1e-9);
   EXPECT_NEAR(solution->gain, model.lambda * (1 - expected.back() / sum), 1e-9);
   // The direct solve of the same chain agrees.
-  const auto evaluated = EvaluatePolicy(chain, 0, false);
+  const auto evaluated = EvaluatePolicy(chain, 0, ValueLevel::kRelative);
   ASSERT_TRUE(evaluated.ok());
   EXPECT_NEAR(evaluated->level, solution->gain, 1e-9);
   // From the answer nothing is left to do.

@@ -86,7 +86,7 @@ std::shared_ptr<const Policy> OneStepOnRandomSplit(const Workload& w, double loa
     chain.begin.push_back(static_cast<int64_t>(chain.next.size()));
     chain.reward.push_back(reward);
   }
-  const auto values = mdp::EvaluatePolicy(chain, 0, false);
+  const auto values = mdp::EvaluatePolicy(chain, 0, mdp::ValueLevel::kRelative);
   EXPECT_TRUE(values.ok()) << values.status();
   table.value = grid.FillCells(values->values);
   return MakeTablePolicy({table});

@@ -1,0 +1,465 @@
+#include "mdp/solve.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "fmt/format.h"
+#include "mdp/components.h"
+#include "mdp/finite_horizon.h"
+#include "mdp/modified_policy_iteration.h"
+#include "mdp/policy_iteration.h"
+#include "mdp/solve_parts.h"
+#include "mdp/total_reward.h"
+#include "mdp/value_iteration.h"
+
+namespace berth::mdp {
+namespace internal {
+
+SolveOptions SweepOptionsOf(const ModelSolveOptions& options, Objective objective, Method method) {
+  SolveOptions sweep;
+  sweep.tolerance = options.epsilon;
+  sweep.max_sweeps = options.max_sweeps;
+  sweep.method = method == Method::kValueIteration ? SweepMethod::kJacobi : SweepMethod::kGaussSeidel;
+  sweep.anderson_depth = method == Method::kAnderson ? sweep.anderson_depth : 0;
+  sweep.objective = objective;
+  sweep.progress = options.progress;
+  return sweep;
+}
+
+StoredSolveOptions StoredOptionsOf(const ModelSolveOptions& options, Objective objective, Method method) {
+  StoredSolveOptions stored;
+  stored.solve = SweepOptionsOf(options, objective, method);
+  stored.evaluates_policies = method != Method::kValueIteration;
+  stored.starts_in_single_precision = options.starts_in_single_precision;
+  stored.storage = options.storage;
+  stored.threads = options.threads;
+  return stored;
+}
+
+PolicyIterationOptions PolicyOptionsOf(const ModelSolveOptions& options, Objective objective) {
+  PolicyIterationOptions policy;
+  policy.max_rounds = options.max_sweeps;
+  policy.objective = objective;
+  policy.progress = options.progress;
+  return policy;
+}
+
+}  // namespace internal
+
+namespace {
+
+using internal::kEpsilon;
+
+// A stored model in which some states end the sum of rewards, whatever they could do.
+struct AbsorbingModel {
+  const SparseMdp& model;
+  std::vector<bool> is_absorbing;
+
+  StateIndex num_states() const { return model.num_states(); }
+  int32_t num_actions(StateIndex s) const { return is_absorbing[s] ? 0 : model.num_actions(s); }
+  double Reward(StateIndex s, int32_t action) const { return model.Reward(s, action); }
+  template <class Visit>
+  void VisitSuccessors(StateIndex s, int32_t action, Visit&& visit) const {
+    model.VisitSuccessors(s, action, visit);
+  }
+};
+
+bool StaysForNothing(const SparseMdp& model, StateIndex s) {
+  for (int32_t a = 0; a < model.num_actions(s); ++a) {
+    bool stays = model.Reward(s, a) == 0;
+    model.VisitSuccessors(s, a, [&](StateIndex next, double) { stays = stays && next == s; });
+    if (!stays) return false;
+  }
+  return true;
+}
+
+ModelSolution FromDiscounted(DiscountedSolution solution) {
+  ModelSolution result;
+  result.values = std::move(solution.values);
+  result.lower = std::move(solution.lower);
+  result.upper = std::move(solution.upper);
+  result.error = solution.error;
+  result.policy = std::move(solution.policy);
+  result.stop = solution.stop;
+  result.sweeps = solution.sweeps;
+  return result;
+}
+
+// Actions that may be optimal given bounds of the values that follow them (`lower`, `upper` around `values`), with
+// weights times `scale`.
+template <class M>
+void ListOptimal(const M& model, RowKind kind, double scale, double sign, const std::vector<double>& values,
+                 const std::vector<double>& lower, const std::vector<double>& upper, ModelSolution& solution) {
+  internal::OptimalActions actions;
+  for (StateIndex s = 0; s < model.num_states(); ++s) {
+    const double here = values[s];
+    // Rates of different sums weigh the value of the state itself differently.
+    const double above_here = kind == RowKind::kRate ? upper[s] - here : 0;
+    const double below_here = kind == RowKind::kRate ? lower[s] - here : 0;
+    for (int32_t a = 0; a < model.num_actions(s); ++a) {
+      const double reward = model.Reward(s, a);
+      double change = 0, above = 0, below = 0, size = 0;
+      int terms = 8;
+      model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
+        change += weight * (values[next] - here);
+        above += weight * ((upper[next] - values[next]) - below_here);
+        below += weight * ((lower[next] - values[next]) - above_here);
+        size += weight * (std::abs(values[next] - here) + std::abs(values[next]) * kEpsilon);
+        ++terms;
+      });
+      const double worth = reward + scale * change;
+      const double rounding = 2 * terms * kEpsilon * (std::abs(reward) + size) + 4 * kEpsilon * std::abs(above - below);
+      const double high = worth + scale * above + rounding;
+      const double low = worth + scale * below - rounding;
+      if (sign > 0) {
+        actions.Add(low, high);
+      } else {
+        actions.Add(-high, -low);
+      }
+    }
+    actions.EndState(solution);
+  }
+}
+
+absl::StatusOr<DiscountedSolution> SolveDiscountedBy(const SparseMdp& model, const Criterion& criterion, Method method,
+                                                     const ModelSolveOptions& options) {
+  const double alpha = criterion.one_minus_gamma;
+  const bool is_rate = model.kind() == RowKind::kRate;
+  switch (method) {
+    case Method::kValueIteration:
+    case Method::kModifiedPolicyIteration:
+      if (!is_rate) {
+        return SolveDiscountedStored(model, alpha, internal::StoredOptionsOf(options, criterion.objective, method),
+                                     options.warm_start);
+      }
+      break;
+    case Method::kPolicyIteration: {
+      const auto policy = internal::PolicyOptionsOf(options, criterion.objective);
+      return is_rate ? IteratePoliciesDiscountedRate(model, alpha, policy)
+                     : IteratePoliciesDiscounted(model, alpha, policy);
+    }
+    default:
+      break;
+  }
+  const SolveOptions sweep = internal::SweepOptionsOf(options, criterion.objective, method);
+  return is_rate ? SolveDiscountedRate(model, alpha, sweep, options.warm_start)
+                 : SolveDiscounted(model, alpha, sweep, options.warm_start);
+}
+
+// Values for a start: components one by one, each swept in place until it no longer moves much.
+template <ActionModel M>
+std::vector<double> SweepInOrder(const M& model, const Components& components, double scale, double alpha, double sign,
+                                 const ModelSolveOptions& options, int64_t& sweeps) {
+  const internal::ActionForm<M> form(model, scale, alpha, sign);
+  std::vector<double> values(static_cast<size_t>(model.num_states()), 0.0);
+  double states_swept = 0;
+  for (const auto& states : components.states) {
+    for (int64_t i = 0; i < options.max_sweeps; ++i) {
+      double largest = 0;
+      for (const StateIndex s : states) {
+        if (form.is_terminal(s)) continue;
+        const double step = form.Step(s, values.data(), 0);
+        values[s] += step;
+        largest = std::max(largest, std::abs(step));
+      }
+      states_swept += static_cast<double>(states.size());
+      // With discount a step of x leaves at most x / alpha; the certificate says what is really left.
+      if (!(largest > 0.1 * options.epsilon * (alpha > 0 ? alpha : 0.01))) break;
+    }
+  }
+  sweeps = static_cast<int64_t>(std::ceil(states_swept / static_cast<double>(model.num_states())));
+  for (double& v : values) v *= sign;
+  return values;
+}
+
+absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Criterion& criterion, Method method,
+                                              const ModelSolveOptions& options, const std::vector<bool>& is_absorbing) {
+  AbsorbingModel view{model, is_absorbing};
+  view.is_absorbing.resize(static_cast<size_t>(model.num_states()), false);
+  for (StateIndex s = 0; s < model.num_states(); ++s) {
+    view.is_absorbing[s] = view.is_absorbing[s] || StaysForNothing(model, s);
+  }
+  SolveOptions sweep = internal::SweepOptionsOf(options, criterion.objective, method);
+  const double sign = internal::SignOf(criterion.objective);
+  std::vector<double> start(options.warm_start.begin(), options.warm_start.end());
+  int64_t sweeps_before = 0;
+  TotalSweep how = TotalSweep::kGaussSeidel;
+  if (method == Method::kValueIteration) how = TotalSweep::kJacobi;
+  if (method == Method::kModifiedPolicyIteration) how = TotalSweep::kPolicy;
+  if (const StateIndex s = internal::FindEscapingState(view); s >= 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("state {}: some choice of actions from it never reaches an absorbing state, accepted: models where "
+                    "every one does",
+                    s));
+  }
+  if (method == Method::kTopological) {
+    start = SweepInOrder(view, FindStronglyConnected(model), 1, 0, sign, options, sweeps_before);
+  }
+  StopReason policy_stop = StopReason::kConverged;
+  if (method == Method::kPolicyIteration) {
+    const internal::ActionForm<AbsorbingModel> form(view, 1, 0, sign);
+    auto swept = internal::IteratePolicies(form, internal::PolicyOptionsOf(options, criterion.objective), true);
+    if (!swept.ok()) return swept.status();
+    start = std::move(swept->values);
+    for (double& v : start) v *= sign;
+    sweeps_before = swept->sweeps;
+    policy_stop = swept->stop;
+  }
+  auto solved = SolveTotal(view, sweep, start, how);
+  if (!solved.ok()) return solved.status();
+  ModelSolution solution = FromDiscounted(*std::move(solved));
+  solution.sweeps = method == Method::kPolicyIteration ? sweeps_before : solution.sweeps + sweeps_before;
+  if (solution.stop != StopReason::kConverged && policy_stop != StopReason::kConverged) solution.stop = policy_stop;
+  if (options.lists_optimal_actions) {
+    ListOptimal(model, model.kind(), 1, sign, solution.values, solution.lower, solution.upper, solution);
+    // Where the sum has ended nothing matters.
+    std::vector<int64_t> begin = {0};
+    std::vector<int32_t> listed;
+    for (StateIndex s = 0; s < model.num_states(); ++s) {
+      const int32_t n = model.num_actions(s);
+      for (int32_t a = 0; view.is_absorbing[s] && a < n; ++a) listed.push_back(a);
+      for (int64_t i = solution.optimal_begin[s]; !view.is_absorbing[s] && i < solution.optimal_begin[s + 1]; ++i) {
+        listed.push_back(solution.optimal_actions[i]);
+      }
+      begin.push_back(static_cast<int64_t>(listed.size()));
+    }
+    solution.optimal_begin = std::move(begin);
+    solution.optimal_actions = std::move(listed);
+  }
+  for (StateIndex s = 0; s < model.num_states(); ++s) {
+    if (view.is_absorbing[s] && model.num_actions(s) > 0) solution.policy[s] = 0;
+  }
+  return solution;
+}
+
+absl::StatusOr<ModelSolution> SolveFiniteModel(const SparseMdp& model, const Criterion& criterion,
+                                               const ModelSolveOptions& options) {
+  FiniteHorizonOptions finite;
+  finite.one_minus_gamma = criterion.one_minus_gamma;
+  finite.final_values = options.warm_start;
+  finite.keeps_policy = false;
+  finite.objective = criterion.objective;
+  // All but the first step, which shows the actions.
+  const int64_t before = std::max<int64_t>(0, criterion.horizon - 1);
+  BERTH_ASSIGN_OR_RETURN(const FiniteHorizonSolution later, SolveFiniteHorizon(model, before, finite));
+  FiniteHorizonSolution first = later;
+  if (criterion.horizon > 0) {
+    finite.final_values = later.values;
+    finite.keeps_policy = true;
+    BERTH_ASSIGN_OR_RETURN(first, SolveFiniteHorizon(model, 1, finite));
+    first.error += later.error;
+  } else {
+    first.policy.assign(first.values.size(), 0);
+    for (StateIndex s = 0; s < model.num_states(); ++s) first.policy[s] = model.is_terminal(s) ? -1 : 0;
+  }
+  ModelSolution solution;
+  solution.error = first.error;
+  for (const double v : first.values) {
+    solution.lower.push_back(internal::RoundedDown(v - first.error));
+    solution.upper.push_back(internal::RoundedUp(v + first.error));
+  }
+  solution.values = std::move(first.values);
+  solution.policy = std::move(first.policy);
+  solution.sweeps = criterion.horizon;
+  solution.stop = solution.error <= options.epsilon ? StopReason::kConverged : StopReason::kPrecisionLimit;
+  if (options.lists_optimal_actions) {
+    std::vector<double> lower = later.values, upper = later.values;
+    for (double& v : lower) v = internal::RoundedDown(v - later.error);
+    for (double& v : upper) v = internal::RoundedUp(v + later.error);
+    ListOptimal(model, model.kind(), 1 - criterion.one_minus_gamma, internal::SignOf(criterion.objective),
+                later.values, lower, upper, solution);
+  }
+  return solution;
+}
+
+absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const Criterion& criterion, Method method,
+                                                   const ModelSolveOptions& options) {
+  const double alpha = criterion.one_minus_gamma;
+  const bool is_rate = model.kind() == RowKind::kRate;
+  const double sign = internal::SignOf(criterion.objective);
+  ModelSolveOptions used = options;
+  std::vector<double> start;
+  int64_t sweeps_before = 0;
+  const bool is_auto = method == Method::kAuto;
+  if (is_auto) {
+    method = model.num_states() <= internal::kAutoExactStates ? Method::kPolicyIteration
+             : is_rate                                        ? Method::kAnderson
+                                                              : Method::kModifiedPolicyIteration;
+    if (method != Method::kPolicyIteration) used.max_sweeps = std::min(used.max_sweeps, internal::kAutoSweeps);
+  }
+  if (method == Method::kTopological) {
+    start = SweepInOrder(model, FindStronglyConnected(model), is_rate ? 1 : 1 - alpha, alpha, sign, options,
+                         sweeps_before);
+    used.warm_start = start;
+  }
+  BERTH_ASSIGN_OR_RETURN(DiscountedSolution solved, SolveDiscountedBy(model, criterion, method, used));
+  if (is_auto && solved.stop == StopReason::kIterationLimit && used.max_sweeps < options.max_sweeps) {
+    auto policy_options = internal::PolicyOptionsOf(options, criterion.objective);
+    policy_options.initial_policy = solved.policy;
+    auto exact = is_rate ? IteratePoliciesDiscountedRate(model, alpha, policy_options)
+                         : IteratePoliciesDiscounted(model, alpha, policy_options);
+    if (exact.ok() && exact->error < solved.error) {
+      exact->sweeps += solved.sweeps;
+      solved = *std::move(exact);
+      method = Method::kPolicyIteration;
+    }
+  }
+  ModelSolution solution = FromDiscounted(std::move(solved));
+  solution.method = method;
+  solution.sweeps += sweeps_before;
+  if (options.lists_optimal_actions) {
+    ListOptimal(model, model.kind(), is_rate ? 1 : 1 - alpha, sign, solution.values, solution.lower, solution.upper,
+                solution);
+  }
+  return solution;
+}
+
+// Bytes that a solve takes beside the model, as far as they grow with it.
+int64_t MemoryOf(const SparseMdp& model, Method method, const ModelSolveOptions& options) {
+  const int64_t n = model.num_states();
+  const int64_t transitions = model.num_transitions();
+  int64_t bytes = n * (3 * 8 + 4);  // the answer
+  if (options.lists_optimal_actions) bytes += n * 8 + model.num_rows() * 4;
+  const int64_t longest = transitions / std::max<int64_t>(1, model.num_rows()) + 1;
+  switch (method) {
+    case Method::kAnderson:
+      return bytes + n * 8 * (2 * SolveOptions().anderson_depth + 6);
+    case Method::kPolicyIteration:
+      return bytes + n * longest * (24 + 16 + 16) + n * 8 * 12;
+    default:
+      break;
+  }
+  bytes += n * 8 * 4 + n * longest * 12;
+  if (options.storage == Storage::kSell8) bytes += transitions * 12 + model.num_rows() * 8;
+  if (options.starts_in_single_precision) bytes += transitions * 8 + model.num_rows() * 4;
+  return bytes;
+}
+
+}  // namespace
+
+const char* MethodName(Method method) {
+  switch (method) {
+    case Method::kAuto:
+      return "auto";
+    case Method::kValueIteration:
+      return "value-iteration";
+    case Method::kGaussSeidel:
+      return "gauss-seidel";
+    case Method::kAnderson:
+      return "anderson";
+    case Method::kModifiedPolicyIteration:
+      return "modified-policy-iteration";
+    case Method::kPolicyIteration:
+      return "policy-iteration";
+    case Method::kTopological:
+      return "topological";
+    case Method::kBackwardInduction:
+      return "backward-induction";
+  }
+  return "unknown";
+}
+
+std::optional<Method> ParseMethod(std::string_view name) {
+  if (name == MethodName(Method::kAuto)) return Method::kAuto;
+  for (const Method method : kAllMethods) {
+    if (name == MethodName(method)) return method;
+  }
+  return std::nullopt;
+}
+
+absl::Status MethodApplies(const SparseMdp& model, const Criterion& criterion, Method method) {
+  const bool is_rate = model.kind() == RowKind::kRate;
+  if (is_rate && (criterion.kind == CriterionKind::kTotal || criterion.kind == CriterionKind::kFinite)) {
+    return absl::FailedPreconditionError(fmt::format(
+        "criterion is {}, accepted for a model of rates: discounted or average", CriterionName(criterion.kind)));
+  }
+  if (method == Method::kAuto) return absl::OkStatus();
+  const bool is_finite = criterion.kind == CriterionKind::kFinite;
+  if (is_finite != (method == Method::kBackwardInduction)) {
+    return absl::FailedPreconditionError(is_finite ? "a number of steps is solved by backward-induction alone"
+                                                   : "backward-induction is for the criterion finite");
+  }
+  if (method == Method::kModifiedPolicyIteration && is_rate) {
+    return absl::FailedPreconditionError("modified-policy-iteration is for probabilities; the model holds rates");
+  }
+  if (method == Method::kAnderson && criterion.kind == CriterionKind::kTotal) {
+    return absl::FailedPreconditionError("anderson is for the criteria discounted and average");
+  }
+  if (method == Method::kTopological) {
+    if (criterion.kind == CriterionKind::kAverage) {
+      return absl::FailedPreconditionError("topological: every method takes end components one by one here");
+    }
+    if (FindStronglyConnected(model).size() == 1) {
+      return absl::FailedPreconditionError("topological: the model is one strongly connected component");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion& criterion, Method method,
+                                         const ModelSolveOptions& options, const std::vector<bool>& is_absorbing) {
+  BERTH_RETURN_IF_ERROR(ValidateOptions(internal::SweepOptionsOf(options, criterion.objective, method)));
+  if (options.threads < 1 || options.threads > 256) {
+    return absl::InvalidArgumentError(fmt::format("threads is {}, accepted: 1 to 256", options.threads));
+  }
+  if (!(options.time_limit_s > 0)) {
+    return absl::InvalidArgumentError(fmt::format("time_limit_s is {}, accepted: above 0", options.time_limit_s));
+  }
+  if (!is_absorbing.empty() && is_absorbing.size() != static_cast<size_t>(model.num_states())) {
+    return absl::InvalidArgumentError(fmt::format("number of absorbing flags is {}, accepted: 0 or {}",
+                                                  is_absorbing.size(), model.num_states()));
+  }
+  BERTH_RETURN_IF_ERROR(MethodApplies(model, criterion, method));
+  const int64_t memory = MemoryOf(model, method, options);
+  if (memory > options.max_memory_bytes) {
+    return absl::ResourceExhaustedError(fmt::format("max_memory_bytes is {}, accepted for this model and method: at least {}",
+                                                    options.max_memory_bytes, memory));
+  }
+  ModelSolveOptions limited = options;
+  bool is_late = false;
+  if (std::isfinite(options.time_limit_s)) {
+    const int64_t start_us = Clock::Real().MonotonicMicros();
+    limited.progress = [&, start_us](const Progress& progress) {
+      is_late = static_cast<double>(Clock::Real().MonotonicMicros() - start_us) / 1e6 > options.time_limit_s;
+      return !is_late && (!options.progress || options.progress(progress));
+    };
+  }
+  absl::StatusOr<ModelSolution> solution = absl::UnknownError("");
+  switch (criterion.kind) {
+    case CriterionKind::kDiscounted:
+      solution = SolveDiscountedModel(model, criterion, method, limited);
+      break;
+    case CriterionKind::kAverage:
+      solution = internal::SolveAverageModel(model, criterion.objective, method, limited);
+      break;
+    case CriterionKind::kTotal:
+      if (method == Method::kAuto) {
+        method = model.num_states() <= internal::kAutoExactStates ? Method::kPolicyIteration : Method::kTopological;
+      }
+      solution = SolveTotalModel(model, criterion, method, limited, is_absorbing);
+      break;
+    case CriterionKind::kFinite:
+      if (criterion.horizon < 0) {
+        return absl::InvalidArgumentError(fmt::format("horizon is {}, accepted: at least 0", criterion.horizon));
+      }
+      method = Method::kBackwardInduction;
+      solution = SolveFiniteModel(model, criterion, limited);
+      break;
+  }
+  if (!solution.ok()) return solution.status();
+  if (solution->method == Method::kAuto) solution->method = method;
+  // Policy iteration ends when no action is better; that is not yet the error that was asked for.
+  if (solution->stop == StopReason::kConverged && solution->error > options.epsilon) {
+    solution->stop = StopReason::kPrecisionLimit;
+  }
+  if (solution->error <= options.epsilon) solution->stop = StopReason::kConverged;
+  if (solution->stop == StopReason::kCancelled && is_late) solution->stop = StopReason::kTimeLimit;
+  if (!options.lists_optimal_actions) solution->action_gap = std::numeric_limits<double>::quiet_NaN();
+  return solution;
+}
+
+}  // namespace berth::mdp
