@@ -11,8 +11,10 @@ namespace berth::mdp {
 namespace {
 
 constexpr int kRefinements = 3;
-// More states than this are solved by BiCGStab: a factorisation of a random graph fills up.
-constexpr StateIndex kDirectStates = 3000;
+// More states than this are solved by BiCGStab, since a factorisation of a random graph fills up (3,000 states take
+// 15 s); where it does not settle, up to the second number are factorised after all.
+constexpr StateIndex kDirectStates = 500;
+constexpr StateIndex kDirectStatesAtMost = 20'000;
 // Of BiCGStab: how far a solve goes, how often the rest is solved again, and when that is enough.
 constexpr double kKrylovTolerance = 1e-7;
 constexpr int kKrylovRefinements = 12;
@@ -32,11 +34,8 @@ double Residual(const PolicyChain& chain, StateIndex s, const std::vector<double
   return chain.reward[s] + change - alpha * v[s] - level;
 }
 
-}  // namespace
-
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level) {
+absl::StatusOr<PolicyValues> EvaluateBy(const PolicyChain& chain, double alpha, ValueLevel level, bool is_direct) {
   const StateIndex n = chain.num_states();
-  const bool is_direct = n <= kDirectStates;
   // The column of the level makes the equations worse for BiCGStab, and with discount they do without.
   const bool has_level = level == ValueLevel::kRelative && (is_direct || alpha == 0);
   // Unknowns: h; the level stands in the place of h(0) = 0.
@@ -101,6 +100,15 @@ absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alp
   // A factorisation of a singular matrix may pass unnoticed, and BiCGStab may fail: then the refinement does not settle.
   if (!(result.correction <= 1e-6 * largest + std::numeric_limits<double>::min())) return NotUnique(alpha);
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level) {
+  if (chain.num_states() <= kDirectStates) return EvaluateBy(chain, alpha, level, true);
+  auto evaluated = EvaluateBy(chain, alpha, level, false);
+  if (evaluated.ok() || chain.num_states() > kDirectStatesAtMost) return evaluated;
+  return EvaluateBy(chain, alpha, level, true);
 }
 
 }  // namespace berth::mdp

@@ -38,8 +38,9 @@ enum class ValueLevel {
 
 // Solves reward(s) + sum_j weight(s,j) (h(j) - h(s)) - alpha h(s) = g. Errors: FAILED_PRECONDITION if the equations have
 // no single solution: for alpha = 0 a chain of several closed classes (kRelative), or one that never stops (kAbsolute);
-// or if BiCGStab doesn't get there. Cost: up to 3,000 states that of a sparse LU factorisation; beyond, that of
-// BiCGStab with the diagonal as preconditioner: some 10 to 1,000 passes over the chain.
+// or, above 20,000 states, if BiCGStab doesn't get there. Cost: up to 500 states that of a sparse LU factorisation;
+// beyond, that of BiCGStab with the diagonal as preconditioner, some 10 to 1,000 passes over the chain, and if it
+// doesn't settle that of the factorisation besides.
 absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level);
 
 }  // namespace berth::mdp

@@ -1,0 +1,280 @@
+// Sweeps over stored models: layouts and threads change nothing, dropped actions are never optimal, limits end a solve
+// with true bounds.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "mdp/components.h"
+#include "mdp/modified_policy_iteration.h"
+#include "mdp/policy_iteration.h"
+#include "mdp/solve.h"
+#include "mdp/stored_sweep.h"
+#include "support.h"
+
+namespace berth::mdp {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// Rows of different lengths, states of different numbers of actions, some terminal.
+SparseMdp IrregularModel(uint64_t seed, StateIndex n, bool has_terminal) {
+  Rng rng(seed);
+  SparseMdpBuilder builder(n);
+  std::vector<Transition> row;
+  for (StateIndex s = 0; s < n; ++s) {
+    if (has_terminal && rng.Below(9) == 0) {
+      EXPECT_TRUE(builder.DeclareTerminal(s).ok());
+      continue;
+    }
+    const auto actions = static_cast<int32_t>(1 + rng.Below(6));
+    for (int32_t a = 0; a < actions; ++a) {
+      row.clear();
+      const auto length = static_cast<StateIndex>(1 + rng.Below(static_cast<uint64_t>(std::min<StateIndex>(n, 21))));
+      const auto first = static_cast<StateIndex>(rng.Below(static_cast<uint64_t>(n)));
+      double sum = 0;
+      for (StateIndex k = 0; k < length; ++k) {
+        row.push_back({(first + k * 7919) % n, rng.Exponential(1) + 1e-3});
+        sum += row.back().weight;
+      }
+      for (Transition& t : row) t.weight /= sum;
+      EXPECT_TRUE(builder.AddAction(s, a, rng.Normal(), row).ok());
+    }
+  }
+  auto mdp = std::move(builder).Build();
+  EXPECT_TRUE(mdp.ok()) << mdp.status();
+  return *std::move(mdp);
+}
+
+TEST(StoredSweep, LayoutsAndThreadsGiveTheSameBits) {
+  for (const StateIndex n : {1, 7, 8, 9, 1000}) {
+    for (const bool has_terminal : {false, true}) {
+      const SparseMdp mdp = IrregularModel(3, n, has_terminal);
+      Rng rng(4);
+      std::vector<double> h(static_cast<size_t>(n));
+      for (double& v : h) v = rng.Normal();
+      std::vector<double> first_q, first_evaluated;
+      std::vector<int32_t> first_policy;
+      for (const Storage storage : {Storage::kCompressed, Storage::kSell8}) {
+        for (const int threads : {1, 2, 5}) {
+          internal::StoredSweep<double> sweep(mdp, 0.97, -1, threads, storage);
+          std::vector<double> q(h.size()), evaluated(h.size());
+          std::vector<int32_t> policy(h.size());
+          const auto span = sweep.Greedy(h.data(), q.data(), policy.data(), true);
+          sweep.Evaluate(h.data(), evaluated.data());
+          if (first_q.empty()) {
+            first_q = q;
+            first_policy = policy;
+            first_evaluated = evaluated;
+          }
+          EXPECT_EQ(q, first_q);
+          EXPECT_EQ(policy, first_policy);
+          EXPECT_EQ(evaluated, first_evaluated);
+          // A policy evaluated where it was found gives the same values again.
+          EXPECT_EQ(evaluated, q);
+          double lowest = 1e300, highest = -1e300;
+          for (size_t s = 0; s < h.size(); ++s) {
+            lowest = std::min(lowest, q[s] - h[s]);
+            highest = std::max(highest, q[s] - h[s]);
+          }
+          EXPECT_EQ(span.lowest, lowest);
+          EXPECT_EQ(span.highest, highest);
+        }
+      }
+    }
+  }
+}
+
+TEST(StoredSweep, RoundingBoundsTheDifferenceToLongDoubles) {
+  const SparseMdp mdp = IrregularModel(5, 500, true);
+  Rng rng(6);
+  std::vector<double> h(500), q(500);
+  std::vector<int32_t> policy(500);
+  for (double& v : h) v = 1000 * rng.Normal();
+  internal::StoredSweep<double> sweep(mdp, 0.97, 1, 1, Storage::kCompressed);
+  const auto span = sweep.Greedy(h.data(), q.data(), policy.data());
+  Exact worst = 0;
+  for (StateIndex s = 0; s < 500; ++s) {
+    if (mdp.is_terminal(s)) continue;
+    Exact best = -1e300L;
+    for (int32_t a = 0; a < mdp.num_actions(s); ++a) {
+      Exact value = mdp.Reward(s, a);
+      mdp.VisitSuccessors(s, a, [&](StateIndex next, double p) {
+        value += static_cast<Exact>(p) * ((1 - 0.03L) * (static_cast<Exact>(h[next]) - h[s]));
+      });
+      best = std::max(best, value);
+    }
+    worst = std::max(worst, std::abs(best - 0.03L * h[s] - (static_cast<Exact>(q[s]) - h[s])));
+  }
+  EXPECT_GT(worst, 0);
+  EXPECT_LE(worst, sweep.Rounding(span.largest));
+}
+
+TEST(ModifiedPolicyIteration, OptionsChangeTheWayAndNotTheAnswer) {
+  for (const bool has_terminal : {false, true}) {
+    const SparseMdp mdp = IrregularModel(8, 3000, has_terminal);
+    const auto exact = IteratePoliciesDiscounted(mdp, 0.02);
+    ASSERT_TRUE(exact.ok()) << exact.status();
+    ASSERT_LE(exact->error, 1e-9);
+    std::vector<double> serial;
+    for (const bool evaluates : {true, false}) {
+      for (const bool is_single : {false, true}) {
+        for (const int threads : {1, 2}) {
+          StoredSolveOptions options;
+          options.solve.tolerance = 1e-8;
+          options.evaluates_policies = evaluates;
+          options.starts_in_single_precision = is_single;
+          options.threads = threads;
+          options.storage = threads == 2 ? Storage::kSell8 : Storage::kCompressed;
+          const auto solution = SolveDiscountedStored(mdp, 0.02, options);
+          ASSERT_TRUE(solution.ok()) << solution.status();
+          EXPECT_EQ(solution->stop, StopReason::kConverged);
+          EXPECT_LE(solution->error, 1e-8);
+          for (size_t s = 0; s < exact->values.size(); ++s) {
+            EXPECT_LE(solution->lower[s], exact->upper[s]);
+            EXPECT_GE(solution->upper[s], exact->lower[s]);
+          }
+          if (threads == 1) {
+            serial = solution->values;
+          } else {
+            EXPECT_EQ(solution->values, serial) << "threads changed the bits";
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(ModifiedPolicyIteration, PeriodicChainsConverge) {
+  // Two states that swap: the plain iteration never settles without discount, and hardly with a tiny one.
+  SparseMdpBuilder builder(2);
+  ASSERT_TRUE(builder.AddAction(0, 0, 1, {{1, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(1, 0, 3, {{0, 1.0}}).ok());
+  const auto mdp = std::move(builder).Build();
+  ASSERT_TRUE(mdp.ok());
+  for (const bool evaluates : {true, false}) {
+    StoredSolveOptions options;
+    options.evaluates_policies = evaluates;
+    options.solve.max_sweeps = 10'000;
+    const auto average = SolveAverageStored(*mdp, options);
+    ASSERT_TRUE(average.ok());
+    EXPECT_EQ(average->stop, StopReason::kConverged);
+    EXPECT_NEAR(average->gain, 2, 1e-6);
+    if (!evaluates) continue;
+    const auto discounted = SolveDiscountedStored(*mdp, 1e-4, options);
+    ASSERT_TRUE(discounted.ok());
+    EXPECT_EQ(discounted->stop, StopReason::kConverged);
+    EXPECT_LE(discounted->sweeps, 1000);
+  }
+}
+
+TEST(PolicyIteration, ManyStatesAreEvaluatedByBiCgStab) {
+  const SparseMdp mdp = IrregularModel(9, 5000, false);
+  const auto exact = IteratePoliciesDiscounted(mdp, 0.01);
+  ASSERT_TRUE(exact.ok()) << exact.status();
+  EXPECT_LE(exact->error, 1e-9);
+  StoredSolveOptions options;
+  options.solve.tolerance = 1e-8;
+  const auto swept = SolveDiscountedStored(mdp, 0.01, options);
+  ASSERT_TRUE(swept.ok());
+  for (size_t s = 0; s < exact->values.size(); ++s) {
+    EXPECT_LE(std::abs(exact->values[s] - swept->values[s]), exact->error + swept->error);
+  }
+  const auto gain = IteratePoliciesAverage(mdp);
+  ASSERT_TRUE(gain.ok()) << gain.status();
+  EXPECT_LE(gain->error, 1e-9);
+}
+
+TEST(Components, OfATangledGraph) {
+  // 0 <-> 1 may leave to 2 or 3; 2 stays or goes to 3; 3 <-> 4; 5 leads in and is never reached; 6 is terminal.
+  SparseMdpBuilder builder(7);
+  ASSERT_TRUE(builder.AddAction(0, 0, 0, {{1, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(1, 0, 0, {{0, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(1, 1, 0, {{2, 0.5}, {3, 0.5}}).ok());
+  ASSERT_TRUE(builder.AddAction(2, 0, 0, {{2, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(2, 1, 0, {{3, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(3, 0, 0, {{4, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(4, 0, 0, {{3, 0.5}, {6, 0.5}}).ok());
+  ASSERT_TRUE(builder.AddAction(5, 0, 0, {{0, 0.5}, {5, 0.5}}).ok());
+  ASSERT_TRUE(builder.DeclareTerminal(6).ok());
+  const auto mdp = std::move(builder).Build();
+  ASSERT_TRUE(mdp.ok());
+  const Components connected = FindStronglyConnected(*mdp);
+  EXPECT_THAT(connected.states, ElementsAre(ElementsAre(6), ElementsAre(3, 4), ElementsAre(2), ElementsAre(0, 1),
+                                            ElementsAre(5)));
+  std::vector<bool> is_inside;
+  const Components ends = FindEndComponents(*mdp, &is_inside);
+  EXPECT_THAT(ends.states, testing::UnorderedElementsAre(ElementsAre(6), ElementsAre(2), ElementsAre(0, 1)));
+  EXPECT_EQ(ends.of_state[3], -1);  // 4 may fall into 6 each time round
+  EXPECT_EQ(ends.of_state[5], -1);
+  EXPECT_THAT(is_inside, ElementsAre(true, true, false, true, false, false, false, false));
+}
+
+TEST(SolveModel, LimitsEndWithTrueBounds) {
+  const SparseMdp mdp = IrregularModel(11, 2000, false);
+  const Criterion criterion{.one_minus_gamma = 1e-3};
+  const auto exact = SolveModel(mdp, criterion, Method::kAuto, {.epsilon = 1e-7});
+  ASSERT_TRUE(exact.ok()) << exact.status();
+  for (const Method method : {Method::kValueIteration, Method::kGaussSeidel, Method::kModifiedPolicyIteration,
+                              Method::kPolicyIteration, Method::kAnderson}) {
+    SCOPED_TRACE(MethodName(method));
+    const auto expect_true = [&](const absl::StatusOr<ModelSolution>& solution, StopReason stop) {
+      ASSERT_TRUE(solution.ok()) << solution.status();
+      EXPECT_EQ(solution->stop, stop);
+      for (size_t s = 0; s < exact->values.size(); ++s) {
+        EXPECT_LE(solution->lower[s], exact->upper[s]);
+        EXPECT_GE(solution->upper[s], exact->lower[s]);
+      }
+    };
+    ModelSolveOptions options;
+    options.epsilon = 1e-12;
+    options.max_sweeps = 2;
+    expect_true(SolveModel(mdp, criterion, method, options), StopReason::kIterationLimit);
+    options.max_sweeps = 1'000'000;
+    options.time_limit_s = 1e-9;
+    expect_true(SolveModel(mdp, criterion, method, options), StopReason::kTimeLimit);
+    options.time_limit_s = std::numeric_limits<double>::infinity();
+    int calls = 0;
+    options.progress = [&](const Progress&) { return ++calls < 2; };
+    expect_true(SolveModel(mdp, criterion, method, options), StopReason::kCancelled);
+    EXPECT_EQ(calls, 2);
+    options.max_memory_bytes = 1000;
+    const auto refused = SolveModel(mdp, criterion, method, options);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(refused.status().message(), HasSubstr("max_memory_bytes is 1000, accepted"));
+  }
+}
+
+TEST(SolveModel, RefusesByNameWhatDoesNotApply) {
+  const SparseMdp mdp = IrregularModel(12, 20, false);
+  const auto message = [&](const Criterion& criterion, Method method) {
+    return std::string(SolveModel(mdp, criterion, method).status().message());
+  };
+  EXPECT_THAT(message({.one_minus_gamma = 0.1}, Method::kBackwardInduction), HasSubstr("criterion finite"));
+  EXPECT_THAT(message({.kind = CriterionKind::kAverage}, Method::kTopological), HasSubstr("end components"));
+  EXPECT_THAT(message({.one_minus_gamma = 0}, Method::kAuto), HasSubstr("1 - gamma is 0, accepted: above 0"));
+  EXPECT_THAT(message({.kind = CriterionKind::kTotal}, Method::kAuto), HasSubstr("never reaches an absorbing state"));
+  EXPECT_THAT(message({.kind = CriterionKind::kFinite, .horizon = -1}, Method::kAuto), HasSubstr("horizon is -1"));
+}
+
+TEST(SolveModel, AnActionGapSaysHowFarThePolicyIsFromChanging) {
+  SparseMdpBuilder builder(1);
+  ASSERT_TRUE(builder.AddAction(0, 0, 1, {{0, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(0, 1, 0.75, {{0, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(0, 2, 1, {{0, 1.0}}).ok());
+  const auto mdp = std::move(builder).Build();
+  ASSERT_TRUE(mdp.ok());
+  for (const Method method : {Method::kPolicyIteration, Method::kValueIteration, Method::kModifiedPolicyIteration}) {
+    const auto solution = SolveModel(*mdp, {.one_minus_gamma = 0.5}, method, {.epsilon = 1e-9});
+    ASSERT_TRUE(solution.ok());
+    EXPECT_THAT(solution->optimal_actions, ElementsAre(0, 2));
+    EXPECT_NEAR(solution->action_gap, 0.25, 1e-8);
+    EXPECT_EQ(solution->policy[0], 0);
+  }
+}
+
+}  // namespace
+}  // namespace berth::mdp
