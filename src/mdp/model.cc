@@ -33,8 +33,8 @@ absl::Status SparseMdpBuilder::CheckAndAppend(StateIndex s, int32_t action, doub
                                               std::span<const Transition> transitions, bool is_distribution,
                                               double time) {
   const int64_t row = static_cast<int64_t>(rows_.size());
-  const std::string states = absl::StrCat("0 to ", num_states_ - 1);
-  if (s < 0 || s >= num_states_) return RowError(s, action, row, "state", s, states);
+  const auto states = [&] { return absl::StrCat("0 to ", num_states_ - 1); };
+  if (s < 0 || s >= num_states_) return RowError(s, action, row, "state", s, states());
   if (action < 0) return RowError(s, action, row, "action", action, "0 to 2147483647");
   if (!std::isfinite(reward)) return RowError(s, action, row, "reward", reward, "a finite number");
   if (!(time > 0) || !std::isfinite(time)) {
@@ -45,11 +45,11 @@ absl::Status SparseMdpBuilder::CheckAndAppend(StateIndex s, int32_t action, doub
   absl::Status status;
   size_t marked = 0;
   for (const Transition& t : transitions) {
-    const std::string which = fmt::format("{} to state {}", field, t.next);
     if (t.next < 0 || t.next >= num_states_) {
-      status = RowError(s, action, row, "successor", t.next, states);
+      status = RowError(s, action, row, "successor", t.next, states());
     } else if (!std::isfinite(t.weight) || t.weight < 0 || (is_distribution && t.weight > 1 + kRowSumTolerance)) {
-      status = RowError(s, action, row, which, t.weight, is_distribution ? "0 to 1" : "a finite number >= 0");
+      status = RowError(s, action, row, fmt::format("{} to state {}", field, t.next), t.weight,
+                        is_distribution ? "0 to 1" : "a finite number >= 0");
     } else if (seen_in_row_[t.next] == row) {
       status = RowError(s, action, row, "successor", t.next, "every successor once a row");
     }
@@ -113,12 +113,13 @@ absl::StatusOr<SparseMdp> SparseMdpBuilder::Build() && {
   }
   std::vector<int64_t> order(rows_.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
-  std::sort(order.begin(), order.end(), [&](int64_t x, int64_t y) {
+  const auto comes_before = [&](int64_t x, int64_t y) {
     const Row& a = rows_[x];
     const Row& b = rows_[y];
     if (a.state != b.state) return a.state < b.state;
     return a.action != b.action ? a.action < b.action : x < y;
-  });
+  };
+  if (!std::is_sorted(order.begin(), order.end(), comes_before)) std::sort(order.begin(), order.end(), comes_before);
   SparseMdp mdp;
   mdp.kind_ = kind_;
   mdp.state_begin_.assign(static_cast<size_t>(num_states_) + 1, 0);
