@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/quantity.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "mdp/files/entries.h"
@@ -59,8 +58,8 @@ class Lines {
     std::vector<bool> is_absorbing(declared_.empty() ? 0 : num_states, false);
     for (const StateIndex s : declared_) is_absorbing[s] = true;
     SortEntries(entries_);
-    BERTH_ASSIGN_OR_RETURN(SparseMdp mdp,
-                           BuildFromEntries(kKind, num_states, kind_, entries_, std::vector<double>(), is_absorbing));
+    BERTH_ASSIGN_OR_RETURN(SparseMdp mdp, BuildFromEntries(kKind, num_states, kind_, EntryReward::kRate, entries_,
+                                                           std::vector<double>(), is_absorbing));
     return ModelFile{.mdp = std::move(mdp), .is_absorbing = std::move(is_absorbing)};
   }
 
@@ -113,9 +112,10 @@ class Lines {
       is_state_empty_ = is_state_empty_ || column == kState;
     } else if (column == kState || column == kNext || column == kAction) {
       // The last state number is kept free: the number of states is one more.
-      const int64_t high = std::numeric_limits<int32_t>::max() - (column == kAction ? 0 : 2);
-      BERTH_ASSIGN_OR_RETURN(const int64_t number, ParseInteger(where(), text, 0, high));
-      (column == kState ? entry_.state : column == kNext ? entry_.next : entry_.action) = static_cast<int32_t>(number);
+      const int32_t high = std::numeric_limits<int32_t>::max() - (column == kAction ? 0 : 2);
+      const std::optional<int32_t> number = ParseIndex(text, high);
+      if (!number) return InvalidField(where(), text, fmt::format("a whole number from 0 to {}", high));
+      (column == kState ? entry_.state : column == kNext ? entry_.next : entry_.action) = *number;
     } else {
       const std::optional<double> number = ParseNumber(text);
       if (!number) return InvalidField(where(), text, "a number or a fraction");

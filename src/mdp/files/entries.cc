@@ -37,13 +37,18 @@ absl::Status CheckEveryStateHasALine(StateIndex num_states, const std::vector<En
 }
 
 absl::StatusOr<SparseMdp> BuildFromEntries(std::string_view kind, StateIndex num_states, RowKind row_kind,
-                                           const std::vector<Entry>& entries, const std::vector<double>& state_rewards,
+                                           EntryReward meaning, const std::vector<Entry>& entries,
+                                           const std::vector<double>& state_rewards,
                                            const std::vector<bool>& is_absorbing) {
   SparseMdpBuilder builder(num_states, row_kind);
   std::vector<Transition> row;
   StateIndex next_state = 0;  // the first that no row was seen of
   const auto declare_terminal = [&](StateIndex end) -> absl::Status {
     for (; next_state < end; ++next_state) {
+      if (!state_rewards.empty() && state_rewards[next_state] != 0) {
+        return InvalidField(fmt::format("reward of state {}", next_state), fmt::format("{}", state_rewards[next_state]),
+                            "0 in a state without actions");
+      }
       if (!is_absorbing.empty() && is_absorbing[next_state]) BERTH_RETURN_IF_ERROR(builder.DeclareTerminal(next_state));
     }
     return absl::OkStatus();
@@ -60,13 +65,14 @@ absl::StatusOr<SparseMdp> BuildFromEntries(std::string_view kind, StateIndex num
       is_same = is_same && entry.reward == first.reward;
     }
     const auto where = [&] { return fmt::format("{} line {}", kind, first.line); };
-    if (!is_same && row_kind == RowKind::kRate) {
+    const bool is_jump = row_kind == RowKind::kRate && meaning == EntryReward::kJump;
+    if (!is_same && row_kind == RowKind::kRate && !is_jump) {
       return absl::InvalidArgumentError(
           fmt::format("{}: state {}, action {}: reward differs by successor, accepted: one reward rate an action",
                       where(), first.state, first.action));
     }
     // The expectation of equal numbers would round.
-    double reward = is_same ? first.reward : expected;
+    double reward = is_same && !is_jump ? first.reward : expected;
     if (!state_rewards.empty()) reward += state_rewards[first.state];
     if (absl::Status status = builder.AddAction(first.state, first.action, reward, row); !status.ok()) {
       return WithContext(status, where());

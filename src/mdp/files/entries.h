@@ -24,12 +24,19 @@ struct Entry {
 // Orders by state and action; within an action the order stays. O(n) if they are in order.
 void SortEntries(std::vector<Entry>& entries);
 
+// What the rewards of entries are in a model of rates. In one of probabilities the two are the same.
+enum class EntryReward {
+  kRate,  // the reward rate of the action, the same on all of its lines
+  kJump,  // earned at each jump to the successor
+};
+
 // Sorted entries to a model. An action earns `state_rewards` (empty, or [num_states]) of its state and the rewards of
 // its successors, as an expectation if they differ. States of `is_absorbing` (empty, or [num_states]) may lack actions,
 // and are terminal then. Errors: INVALID_ARGUMENT as of SparseMdpBuilder, with `kind` and the line where the row
-// begins; rates with different rewards in one row, which no reward rate is.
+// begins; different rewards in a row where they are a rate; a state reward where there is no action.
 absl::StatusOr<SparseMdp> BuildFromEntries(std::string_view kind, StateIndex num_states, RowKind row_kind,
-                                           const std::vector<Entry>& entries, const std::vector<double>& state_rewards,
+                                           EntryReward meaning, const std::vector<Entry>& entries,
+                                           const std::vector<double>& state_rewards,
                                            const std::vector<bool>& is_absorbing);
 
 // The error that BuildFromEntries would give for a state without a line, if there is one; for before arrays of

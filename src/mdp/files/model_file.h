@@ -1,25 +1,25 @@
 // Files that hold a finite model: read into a SparseMdp that is checked row by row, and written.
 //
-// | extension | what | states without actions | action numbers with gaps | initial | criterion |
-// |---|---|---|---|---|---|
-// | .umb | UMB version 1, as Storm 2.0 reads and writes it: a tar, plain or under gzip or xz | see below | kept | kept
-// | - | | .tra | PRISM's explicit files: MDP, or chain of probabilities or rates; rewards and labels beside it | see
-// below | read | kept | - | | .csv | header `state,action,next,probability,reward`, or `rate`; a line with a state
-// alone declares it absorbing | kept | kept | - | - | | .json | mdp-oracle-1: probabilities as exact fractions | kept |
-// - | kept | kept |
+// - .umb: UMB version 1, as Storm 2.0 writes and reads it; a tar, plain or under gzip or xz.
+// - .tra: PRISM's explicit files, chain or MDP, of probabilities or rates; rewards and labels in files beside it.
+// - .csv: header `state,action,next,probability,reward`, or `rate` for `probability`; a line with a state alone says
+//   that it is absorbing. In a model of rates `reward` is the action's reward rate.
+// - .json: mdp-oracle-1, with numbers as texts of exact fractions; for small models.
 //
-// "-": the format has no place for it, and writing drops it (actions are then numbered from 0 within a state). UMB and
-// PRISM ask for an action in every state: one without is written as an absorbing state that stays, for nothing.
+// What a format has no place for is dropped in writing: the criterion and discount by all but JSON; the initial state
+// by CSV; the name by .tra and CSV; gaps between the numbers of a state's actions by .tra and JSON. UMB and PRISM ask
+// for an action in every state: where there is none, they get an absorbing state that stays, for nothing.
 //
-// Untrusted files are safe to read: nothing is allocated from a number in a file before the file was seen to be that
-// large. Limits: ReadOptions::max_bytes of unpacked bytes (JSON 256 MiB), 2^31 - 2 states, action numbers up to 2^31
-// - 1.
+// Untrusted files are safe to read: memory is in proportion to the file, never to a number in it. Limits:
+// ReadOptions::max_bytes (JSON 256 MiB, UMB's index.json 16 MiB), fewer than 2^31 - 1 states, action numbers below
+// 2^31.
 //
 // Sources: "Specification of the UMB Format" (pmc-tools, format-version 1, 2026-01); PRISM manual, appendix "Explicit
 // Model Files"; what Storm 2.0.0 writes.
 //
-// Thread-safe: no state is shared. Cost: O(file), a sort more where the lines of a text are not ordered by state and
-// action; memory at the peak about 70 bytes a transition for UMB, 110 for text (and the text), 500 for JSON.
+// Thread-safe: no state is shared. Cost: O(file), and a sort where the lines of a text are not ordered by state and
+// action. Memory at the peak: about 60 bytes a transition for UMB, 80 and the text itself for CSV and .tra, 400 for
+// JSON.
 #ifndef BERTH_MDP_FILES_MODEL_FILE_H_
 #define BERTH_MDP_FILES_MODEL_FILE_H_
 
@@ -49,16 +49,16 @@ struct ModelFile {
 struct ReadOptions {
   // Which reward structure, by its name or alias, where a UMB file holds several.
   std::string reward = "";
-  // The label (atomic proposition) of the absorbing states in UMB and PRISM's files. Empty: "absorbing" where there is
-  // one.
+  // The label (atomic proposition) of the absorbing states in UMB and PRISM's files. Empty: "absorbing", if it is
+  // there.
   std::string absorbing_label = "";
   // Of .tra: the files beside it. Empty: same stem and .srew or .rews, .trew or .rewt, .rew (either kind), .lab, where
   // there are such files.
   std::string state_rewards_path = "";
   std::string transition_rewards_path = "";
   std::string labels_path = "";
-  // Of .tra: what the numbers of a Markov chain are. The file itself does not say.
-  RowKind chain_kind = RowKind::kProbability;
+  // Of .tra: what its numbers are; the file does not say. With rates, rewards of transitions are earned at jumps.
+  RowKind tra_kind = RowKind::kProbability;
   int64_t max_bytes = int64_t{8} << 30;  // of one file, and of all that a .umb unpacks to
 };
 
@@ -78,7 +78,7 @@ absl::StatusOr<ModelFile> ReadModelFile(const std::string& path, const ReadOptio
 // bit; but UMB keeps rates as exit rate * probability, which rounds. Equal models give equal bytes.
 //
 // Errors: INVALID_ARGUMENT the extension; is_absorbing or initial that don't fit the model; rates in JSON, or in a .tra
-// with more than one action in a state; a number in JSON for `discount` that no fraction of 18 digits gives.
+// with reward rates that differ by action; a number in JSON for `discount` that no fraction of 18 digits gives.
 // FAILED_PRECONDITION the file can't be written.
 absl::Status WriteModelFile(const std::string& path, const ModelFile& model);
 

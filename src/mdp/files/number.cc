@@ -76,6 +76,13 @@ std::optional<double> ParseNumber(std::string_view text) {
   return NearestDouble(*fraction);
 }
 
+std::optional<int32_t> ParseIndex(std::string_view text, int32_t high) {
+  int32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > high) return std::nullopt;
+  return value;
+}
+
 std::optional<Fraction> FractionOf(double value) {
   if (!std::isfinite(value)) return std::nullopt;
   long double rest = std::fabs(value);

@@ -25,6 +25,9 @@ double NearestDouble(Fraction fraction);
 // if malformed, or a decimal out of the range of doubles.
 std::optional<double> ParseNumber(std::string_view text);
 
+// A whole number from 0 to `high`, digits alone.
+std::optional<int32_t> ParseIndex(std::string_view text, int32_t high);
+
 // The fraction of the smallest denominator found by continued fractions whose nearest double is `value`; nothing where
 // it takes more than 18 digits (roughly: below 1e-9 or above 1e18).
 std::optional<Fraction> FractionOf(double value);

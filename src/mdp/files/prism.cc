@@ -1,6 +1,5 @@
 // PRISM's explicit files: a .tra, and rewards and labels in files of their own beside it.
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -49,12 +48,10 @@ class Scanner {
   int64_t line() const { return line_; }
   std::string Where(std::string_view field) const { return fmt::format("{} line {}: {}", kind_, line_, field); }
 
-  absl::StatusOr<int32_t> Index(size_t i, const char* field, int64_t high) const {
-    int32_t value = 0;
-    const std::string_view text = words_[i];
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error == std::errc() && end == text.data() + text.size() && value >= 0 && value <= high) return value;
-    return InvalidField(Where(field), text, fmt::format("a whole number from 0 to {}", high));
+  absl::StatusOr<int32_t> Index(size_t i, const char* field, int32_t high) const {
+    const std::optional<int32_t> value = ParseIndex(words_[i], high);
+    if (!value) return InvalidField(Where(field), words_[i], fmt::format("a whole number from 0 to {}", high));
+    return *value;
   }
 
   absl::StatusOr<double> Number(size_t i, const char* field) const {
@@ -92,7 +89,7 @@ struct Transitions {
 };
 
 absl::StatusOr<Transitions> ReadTransitions(std::string_view text) {
-  constexpr int64_t kMaxIndex = std::numeric_limits<int32_t>::max() - 1;
+  constexpr int32_t kMaxIndex = std::numeric_limits<int32_t>::max() - 1;
   Scanner scanner(".tra", text);
   if (!scanner.Next()) return InvalidField(".tra", "empty", "a header and lines");
   Transitions read;
@@ -114,8 +111,7 @@ absl::StatusOr<Transitions> ReadTransitions(std::string_view text) {
   while (scanner.Next()) {
     // The name of an action may stand last.
     if (scanner.num_words() != at + 3 && scanner.num_words() != at + 4) {
-      return scanner.BadLine(read.has_choices ? "state, choice, successor, probability"
-                                              : "state, successor, probability or rate");
+      return scanner.BadLine(read.has_choices ? "state, choice, successor, weight" : "state, successor, weight");
     }
     Entry entry{.line = scanner.line()};
     BERTH_ASSIGN_OR_RETURN(entry.state, scanner.Index(0, "state", read.num_states - 1));
@@ -123,7 +119,7 @@ absl::StatusOr<Transitions> ReadTransitions(std::string_view text) {
       BERTH_ASSIGN_OR_RETURN(entry.action, scanner.Index(1, "choice", std::numeric_limits<int32_t>::max()));
     }
     BERTH_ASSIGN_OR_RETURN(entry.next, scanner.Index(at + 1, "successor", read.num_states - 1));
-    BERTH_ASSIGN_OR_RETURN(entry.weight, scanner.Number(at + 2, "probability or rate"));
+    BERTH_ASSIGN_OR_RETURN(entry.weight, scanner.Number(at + 2, "weight"));
     read.entries.push_back(entry);
   }
   if (static_cast<int64_t>(read.entries.size()) != num_transitions) {
@@ -317,9 +313,8 @@ absl::StatusOr<ModelFile> ReadPrism(const std::string& path, const ReadOptions& 
 
   std::vector<bool> is_absorbing(absorbing == labels.end() ? 0 : read.num_states, false);
   for (const StateIndex s : declared) is_absorbing[s] = true;
-  const RowKind kind = read.has_choices ? RowKind::kProbability : options.chain_kind;
-  BERTH_ASSIGN_OR_RETURN(SparseMdp mdp,
-                         BuildFromEntries(".tra", read.num_states, kind, read.entries, state_rewards, is_absorbing));
+  BERTH_ASSIGN_OR_RETURN(SparseMdp mdp, BuildFromEntries(".tra", read.num_states, options.tra_kind, EntryReward::kJump,
+                                                         read.entries, state_rewards, is_absorbing));
   ModelFile model{.mdp = std::move(mdp), .is_absorbing = std::move(is_absorbing)};
   if (const auto init = labels.find("init"); init != labels.end() && !init->second.empty()) {
     model.initial = *std::min_element(init->second.begin(), init->second.end());
@@ -329,19 +324,18 @@ absl::StatusOr<ModelFile> ReadPrism(const std::string& path, const ReadOptions& 
 
 absl::Status WritePrism(const std::string& path, const ModelFile& model, const std::vector<bool>& is_absorbing) {
   const SparseMdp& mdp = model.mdp;
-  const bool is_chain = mdp.kind() == RowKind::kRate;
+  const bool has_rates = mdp.kind() == RowKind::kRate;
+  bool has_choices = !has_rates;
+  for (StateIndex s = 0; s < mdp.num_states(); ++s) has_choices = has_choices || mdp.num_actions(s) > 1;
   int64_t num_transitions = 0;
   int64_t num_choices = 0;
   int64_t num_state_rewards = 0;
   fmt::memory_buffer tra, srew, trew, lab;
   for (StateIndex s = 0; s < mdp.num_states(); ++s) {
-    if (is_chain && mdp.num_actions(s) > 1) {
-      return InvalidField(fmt::format("number of actions of state {}", s), fmt::format("{}", mdp.num_actions(s)),
-                          "1 in a .tra of rates");
-    }
-    // A chain of rates earns its rewards in the states, an MDP on its transitions.
-    if (is_chain && !mdp.is_terminal(s) && mdp.Reward(s, 0) != 0) {
-      fmt::format_to(std::back_inserter(srew), "{} {}\n", s, mdp.Reward(s, 0));
+    const double reward = mdp.is_terminal(s) ? 0 : mdp.Reward(s, 0);
+    // In continuous time, rewards of transitions come at jumps: a reward rate is the state's.
+    if (has_rates && reward != 0) {
+      fmt::format_to(std::back_inserter(srew), "{} {}\n", s, reward);
       ++num_state_rewards;
     }
     const bool is_initial = s == model.initial;
@@ -349,21 +343,24 @@ absl::Status WritePrism(const std::string& path, const ModelFile& model, const s
       fmt::format_to(std::back_inserter(lab), "{}:{}{}\n", s, is_initial ? " 0" : "", is_absorbing[s] ? " 1" : "");
     }
     for (int32_t a = 0; a < std::max(mdp.num_actions(s), 1); ++a) {
+      const double earned = mdp.is_terminal(s) ? 0 : mdp.Reward(s, a);
+      if (has_rates && earned != reward) {
+        return InvalidField(fmt::format("reward rate of state {}, action {}", s, a), fmt::format("{}", earned),
+                            fmt::format("{}, as of the state's first action, in a .tra of rates", reward));
+      }
+      const std::string from = has_choices ? fmt::format("{} {}", s, a) : fmt::format("{}", s);
       const int64_t before = num_transitions;
       const auto write = [&](StateIndex next, double weight) {
-        const std::string from = is_chain ? fmt::format("{}", s) : fmt::format("{} {}", s, a);
         fmt::format_to(std::back_inserter(tra), "{} {} {}\n", from, next, weight);
-        if (!is_chain) {
-          fmt::format_to(std::back_inserter(trew), "{} {} {}\n", from, next, mdp.is_terminal(s) ? 0 : mdp.Reward(s, a));
-        }
+        if (!has_rates) fmt::format_to(std::back_inserter(trew), "{} {} {}\n", from, next, earned);
         ++num_transitions;
       };
       if (!mdp.is_terminal(s)) mdp.VisitSuccessors(s, a, write);
-      if (num_transitions == before) write(s, 1);
+      if (num_transitions == before) write(s, 1);  // stays, as PRISM wants a transition
       ++num_choices;
     }
   }
-  const std::string choices = is_chain ? "" : fmt::format(" {}", num_choices);
+  const std::string choices = has_choices ? fmt::format(" {}", num_choices) : "";
   const std::string states = fmt::format("{}", mdp.num_states());
   const auto write = [](NewFile& file, const std::string& header, const fmt::memory_buffer& lines) {
     file.out() << header << '\n';
@@ -377,7 +374,7 @@ absl::Status WritePrism(const std::string& path, const ModelFile& model, const s
   BERTH_RETURN_IF_ERROR(write(labels, fmt::format("0=\"init\" 1=\"{}\"", kAbsorbingLabel), lab));
   BERTH_RETURN_IF_ERROR(write(state_rewards, fmt::format("{} {}", states, num_state_rewards), srew));
   BERTH_RETURN_IF_ERROR(
-      write(transition_rewards, fmt::format("{}{} {}", states, choices, is_chain ? 0 : num_transitions), trew));
+      write(transition_rewards, fmt::format("{}{} {}", states, choices, has_rates ? 0 : num_transitions), trew));
   BERTH_RETURN_IF_ERROR(write(transitions, fmt::format("{}{} {}", states, choices, num_transitions), tra));
   for (NewFile* file : {&labels, &state_rewards, &transition_rewards, &transitions}) {
     BERTH_RETURN_IF_ERROR(file->Commit());

@@ -67,6 +67,10 @@ class UmbReader {
   absl::Status ReadIndex() {
     const auto text = entries_.find(umb::kIndex);
     if (text == entries_.end()) return InvalidField("archive", "without index.json", "a UMB model");
+    constexpr size_t kMaxIndexBytes = size_t{16} << 20;  // parsed, it takes many times its size
+    if (text->second.size() > kMaxIndexBytes) {
+      return absl::ResourceExhaustedError(fmt::format("{}: accepted: up to {} bytes", umb::kIndex, kMaxIndexBytes));
+    }
     BERTH_ASSIGN_OR_RETURN(index_, ParseJsonObject(umb::kIndex, text->second));
     constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
     BERTH_RETURN_IF_ERROR(IntegerField(index_, "", "format-version", 1, 1).status());
@@ -270,6 +274,10 @@ class UmbReader {
                             "up to 2147483647");
       }
       if (first == end && !is_absorbing.empty() && is_absorbing[s]) {
+        if (!reward_.of_state.is_absent() && reward_.of_state[s] != 0) {
+          return InvalidField(fmt::format("reward of state {}", s), fmt::format("{}", reward_.of_state[s]),
+                              "0 in a state without actions");
+        }
         BERTH_RETURN_IF_ERROR(builder.DeclareTerminal(static_cast<StateIndex>(s)));
       }
       for (int64_t c = first; c < end; ++c) {
@@ -326,7 +334,7 @@ class UmbReader {
 absl::StatusOr<ModelFile> ReadUmb(const std::string& path, const ReadOptions& options) {
   const auto is_wanted = [](std::string_view name) {
     // State valuations and names of actions are not looked at; that there are names is.
-    return name.find('/') == std::string_view::npos || name.starts_with("actions/choices/") ||
+    return name.find('/') == std::string_view::npos || name == umb::kActionOfChoice || name == umb::kActionNames ||
            name.starts_with(umb::kRewards) || name.starts_with(umb::kLabels);
   };
   BERTH_ASSIGN_OR_RETURN(const TarEntries entries, ReadTar(path, options.max_bytes, is_wanted));

@@ -52,13 +52,14 @@ TEST_F(ModelFileTest, RefusesMarksAndInitialStatesThatDontFit) {
 }
 
 TEST_F(ModelFileTest, RefusesModelsThatAFormatCannotHold) {
-  auto mdp = BuildRows(1, {{0, 0, 0, {{0, 1}}}, {0, 1, 0, {{0, 2}}}}, RowKind::kRate);
+  auto mdp = BuildRows(1, {{0, 0, 0, {{0, 1}}}, {0, 1, 3, {{0, 2}}}}, RowKind::kRate);
   ASSERT_TRUE(mdp.ok());
   const ModelFile rates{.mdp = *std::move(mdp)};
   EXPECT_EQ(WriteModelFile(folder_.File("model.json"), rates).message(),
             R"(kind of the model is "rates", accepted: probabilities in JSON)");
-  EXPECT_EQ(WriteModelFile(folder_.File("model.tra"), rates).message(),
-            R"(number of actions of state 0 is "2", accepted: 1 in a .tra of rates)");
+  EXPECT_EQ(
+      WriteModelFile(folder_.File("model.tra"), rates).message(),
+      R"(reward rate of state 0, action 1 is "3", accepted: 0, as of the state's first action, in a .tra of rates)");
   auto plain = BuildRows(1, {{0, 0, 0, {{0, 1}}}});
   ASSERT_TRUE(plain.ok());
   ModelFile tiny{.mdp = *std::move(plain), .criterion = Criterion{.one_minus_gamma = 1e-30}};
@@ -186,13 +187,35 @@ TEST_F(PrismTest, ReadsChainsOfProbabilitiesAndOfRates) {
   ASSERT_TRUE(chain.ok()) << chain.status();
   EXPECT_EQ(chain->mdp.Reward(0, 0), 3);
   EXPECT_EQ(chain->mdp.kind(), RowKind::kProbability);
-  const auto rates = Read("rates.tra", "2 2\n1 0 0.125\n0 1 30\n", {.chain_kind = RowKind::kRate});
+  const auto rates = Read("rates.tra", "2 2\n1 0 0.125\n0 1 30\n", {.tra_kind = RowKind::kRate});
   ASSERT_TRUE(rates.ok()) << rates.status();
   EXPECT_EQ(rates->mdp.kind(), RowKind::kRate);
   const std::vector<PlainRow> wanted = {{0, 0, 0, {{1, 30}}}, {1, 0, 0, {{0, 0.125}}}};
   EXPECT_EQ(RowsOf(rates->mdp), wanted);
   EXPECT_THAT(Error("rates.tra", "2 2\n1 0 0.125\n0 1 30\n"),
               StartsWith(".tra line 3: state 0, action 0, row 0: probability to state 1 is 30, accepted: 0 to 1"));
+}
+
+TEST_F(PrismTest, OfRatesEarnsRewardsOfTransitionsAtTheirJumps) {
+  folder_.Write("rates.srew", "2 1\n0 7\n");
+  folder_.Write("rates.trew", "2 3 2\n0 1 1 10\n1 0 0 2\n");
+  const auto read = Read("rates.tra", "2 3 4\n0 0 1 3\n0 1 0 5\n0 1 1 0.5\n1 0 0 4\n", {.tra_kind = RowKind::kRate});
+  ASSERT_TRUE(read.ok()) << read.status();
+  const std::vector<PlainRow> wanted = {{0, 0, 7, {{1, 3}}}, {0, 1, 12, {{0, 5}, {1, 0.5}}}, {1, 0, 8, {{0, 4}}}};
+  EXPECT_EQ(RowsOf(read->mdp), wanted);
+}
+
+TEST_F(PrismTest, AStateWithoutLinesMustBeAbsorbingAndEarnNothing) {
+  const char* text = "2 1 1\n0 0 1 1\n";
+  EXPECT_EQ(Error("model.tra", text),
+            "state 1: number of actions is 0, accepted: at least 1, or a state that is declared absorbing");
+  folder_.Write("model.lab", "0=\"init\" 1=\"deadlock\"\n1: 1\n");
+  const auto read = Read("model.tra", text, {.absorbing_label = "deadlock"});
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->mdp.is_terminal(1));
+  folder_.Write("model.srew", "2 1\n1 3\n");
+  EXPECT_EQ(Error("model.tra", text, {.absorbing_label = "deadlock"}),
+            R"(reward of state 1 is "3", accepted: 0 in a state without actions)");
 }
 
 TEST_F(PrismTest, FindsTransitionsOfARewardsFileInAnyOrder) {
@@ -209,14 +232,12 @@ TEST_F(PrismTest, ErrorsOfTheTransitionsNameLineAndValue) {
   EXPECT_EQ(error("mdp\n0 0 0 1\n"),
             R"(.tra line 1: line is "mdp", accepted: "states transitions" or "states choices transitions")");
   EXPECT_EQ(error("0 0 0\n"), R"(.tra line 1: line is "0 0 0", accepted: at least one state)");
-  EXPECT_EQ(error("1 1 1\n0 0 0\n"),
-            R"(.tra line 2: line is "0 0 0", accepted: state, choice, successor, probability)");
+  EXPECT_EQ(error("1 1 1\n0 0 0\n"), R"(.tra line 2: line is "0 0 0", accepted: state, choice, successor, weight)");
   EXPECT_EQ(error("1 1 1\n1 0 0 1\n"), R"(.tra line 2: state is "1", accepted: a whole number from 0 to 0)");
   EXPECT_EQ(error("1 1 1\n0 -1 0 1\n"),
             R"(.tra line 2: choice is "-1", accepted: a whole number from 0 to 2147483647)");
   EXPECT_EQ(error("1 1 1\n0 0 7 1\n"), R"(.tra line 2: successor is "7", accepted: a whole number from 0 to 0)");
-  EXPECT_EQ(error("1 1 1\n0 0 0 one\n"),
-            R"(.tra line 2: probability or rate is "one", accepted: a number or a fraction)");
+  EXPECT_EQ(error("1 1 1\n0 0 0 one\n"), R"(.tra line 2: weight is "one", accepted: a number or a fraction)");
   EXPECT_EQ(error("1 1 2\n0 0 0 1\n"), R"(.tra number of transitions is "2", accepted: 1, the number of lines)");
   EXPECT_EQ(error("1 2 1\n0 0 0 1\n"), R"(.tra number of choices is "2", accepted: 1, as the lines have)");
   EXPECT_EQ(error("1 1 2\n0 0 0 .5\n0 0 0 .5\n"),

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "mdp/files/support.h"
+#include "mdp/files/tar.h"
 
 namespace berth::mdp {
 namespace {
@@ -66,6 +67,19 @@ TEST(StormChain, OfProbabilitiesHasOneActionAState) {
   ASSERT_TRUE(read.ok()) << read.status();
   const std::vector<PlainRow> wanted = {{0, 0, 3, {{1, 0.5}, {2, 0.5}}}, {1, 0, 0, {{2, 1}}}, {2, 0, 0, {{2, 1}}}};
   EXPECT_EQ(RowsOf(read->mdp), wanted);
+}
+
+TEST(WhatStormRead, IsWhatWeWrite) {
+  const auto everything = [](std::string_view) { return true; };
+  const auto read = ReadModelFile(DataFile("storm-mdp.umb"), {.reward = "cost", .absorbing_label = "goal"});
+  ASSERT_TRUE(read.ok()) << read.status();
+  const TempFolder folder;
+  ASSERT_TRUE(WriteModelFile(folder.File("berth-mdp.umb"), *read).ok());
+  const auto written = internal::ReadTar(folder.File("berth-mdp.umb"), 1 << 20, everything);
+  const auto wanted = internal::ReadTar(DataFile("berth-mdp.umb"), 1 << 20, everything);
+  ASSERT_TRUE(written.ok()) << written.status();
+  ASSERT_TRUE(wanted.ok()) << wanted.status();
+  EXPECT_EQ(*written, *wanted);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Archives that are cut off or bent: always an error or a whole model, never a crash (run under asan by test.sh).
+// Files that are cut off or bent: always an error or a whole model, never a crash (run under asan by test.sh).
 #include <cmath>
 #include <cstring>
 
@@ -127,6 +127,31 @@ TEST(BrokenUmb, WithAnyByteFlippedItIsAnErrorOrASoundModel) {
   for (const std::string name : {"storm-mdp.umb", "storm-mdp-xz.umb"}) {
     flip_every_byte(folder.Write(name, ReadBytes(DataFile(name))), {0x10});
   }
+}
+
+TEST(BrokenText, WithAnyByteChangedItIsAnErrorOrASoundModel) {
+  const TempFolder folder;
+  int errors = 0;
+  for (const std::string written : {"small.csv", "small.tra", "small.json"}) {
+    ASSERT_TRUE(WriteModelFile(folder.File(written), SmallModel()).ok());
+    for (const std::string& name : folder.Names()) {
+      const std::string whole = ReadBytes(folder.File(name));
+      for (size_t i = 0; i < whole.size(); ++i) {
+        for (const char other : {'\0', '\n', ' ', '"', ',', '-', '/', '9', 'e', '\xff'}) {
+          FlipInPlace(folder.File(name), i, static_cast<uint8_t>(other) ^ static_cast<uint8_t>(whole[i]));
+          const auto read = ReadModelFile(folder.File(written));
+          if (read.ok()) {
+            ExpectSound(read->mdp);
+          } else {
+            ++errors;
+          }
+          FlipInPlace(folder.File(name), i, static_cast<uint8_t>(other) ^ static_cast<uint8_t>(whole[i]));
+        }
+      }
+    }
+    for (const std::string& name : folder.Names()) std::filesystem::remove(folder.File(name));
+  }
+  EXPECT_GT(errors, 1000);
 }
 
 // Changes one entry of the small archive, and says what reading it says.
@@ -312,6 +337,13 @@ TEST_F(UmbEntryTest, RatesNeedProbabilitiesThatSumToOneAndAnExitRate) {
   EXPECT_EQ(Error(), "state 1, action 0, row 2: rate to state 2 is -1, accepted: a finite number >= 0");
   entries_.erase("state-to-exit-rate.bin");
   EXPECT_EQ(Error(), R"(state-to-exit-rate.bin is "missing", accepted: an array)");
+}
+
+TEST_F(UmbEntryTest, TheIndexHasALimitOfItsOwn) {
+  entries_["index.json"] += std::string(size_t{16} << 20, ' ');
+  const auto read = Read();
+  EXPECT_EQ(read.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(read.status().message(), "index.json: accepted: up to 16777216 bytes");
 }
 
 TEST(UmbLimits, UnpackedBytesAreCountedNotBelieved) {
