@@ -12,8 +12,8 @@ build-essential ccache cmake git ninja-build pkg-config
 clang-format clang-tidy
 # Base: status, strings, log, numbers.
 libabsl-dev libeigen3-dev libfmt-dev libspdlog-dev
-# Command line, files of workloads and models and their checksums, CSV traces.
-libcli11-dev libcsv-dev libssl-dev libyaml-cpp-dev nlohmann-json3-dev
+# Command line, files of workloads and models and their checksums, CSV traces; libarchive: the tar of UMB models.
+libarchive-dev libcli11-dev libcsv-dev libssl-dev libyaml-cpp-dev nlohmann-json3-dev
 # Server: gRPC, Protobuf, the ledger's journal, metrics.
 libgrpc++-dev libgrpc-dev libleveldb-dev libprotobuf-dev libsnappy-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc zlib1g-dev
 # HTTP side port, the Kubernetes adapter.
