@@ -1,4 +1,4 @@
-// `berth solve`: value iteration on the per-node decision process of a workload.
+// `berth solve`: value iteration on the per-node decision process of a workload, or on a model file (solve_model.h).
 #include <algorithm>
 #include <memory>
 #include <numeric>
@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/quantity.h"
 #include "base/status.h"
+#include "cli/solve_model.h"
 #include "cli/verbs.h"
 #include "env/node_mdp/index_policy.h"
 #include "fmt/format.h"
@@ -24,6 +25,7 @@ struct Flags {
   int32_t max_states = NodeMdpOptions().max_states;
   std::string out;
   bool json = false;
+  SolveModelFlags model;
 };
 
 // A state that a class may be put on, and what that changes.
@@ -217,11 +219,13 @@ absl::Status Run(const Flags& flags) {
 const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
   auto flags = std::make_shared<Flags>();
   CLI::App* verb = app.add_subcommand("solve",
-                                      "Value iteration on the decision process of one node: prices, certified gain, "
-                                      "and the table of the policy `index`");
+                                      "Value iteration with a certified error: on the decision process of one node of "
+                                      "a workload (prices, gain, the table of the policy `index`), or on a model file");
   verb->footer(
       "Example:\n  berth solve --workload vm-like --json\n  berth solve --workload vm-like --out vm-like.table.json\n"
-      "  berth evaluate --workload vm-like --policies best-fit --model vm-like.table.json");
+      "  berth evaluate --workload vm-like --policies best-fit --model vm-like.table.json\n"
+      "  berth solve --model maze.umb --total --method all --epsilon 1e-9 --json\n"
+      "  berth solve --model queue.csv --one-minus-gamma 1e-6");
   verb->add_option("--workload", flags->workload, "a built-in workload or a file in Berth's format, without GPUs")
       ->capture_default_str();
   verb->add_option("--nodes", flags->nodes, "scale the workload to this many nodes; 0 = as it is")
@@ -234,7 +238,11 @@ const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
       ->capture_default_str();
   verb->add_option("--out", flags->out, "write the tables to this file");
   verb->add_flag("--json", flags->json, "for programs");
-  verb->callback([flags, &result] { result.status = Run(*flags); });
+  AddSolveModelOptions(verb, flags->model);
+  verb->callback([flags, &result] {
+    flags->model.json = flags->json;
+    result.status = flags->model.model.empty() ? Run(*flags) : RunSolveModel(flags->model);
+  });
 });
 
 }  // namespace

@@ -1,0 +1,253 @@
+#include "cli/solve_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/status.h"
+#include "cli/machine.h"
+#include "fmt/format.h"
+#include "mdp/solve.h"
+#include "nlohmann/json.hpp"
+
+namespace berth::cli {
+namespace {
+
+using nlohmann::json;
+
+// States printed one by one without --json.
+constexpr size_t kShownStates = 20;
+
+double ProcessCpuSeconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
+// Progress towards a tolerance goes by digits: the error shrinks by about the same factor each second.
+class DigitProgress {
+ public:
+  DigitProgress(const std::string& title, double epsilon, bool is_quiet)
+      : title_(title), epsilon_(std::max(epsilon, 1e-300)), is_quiet_(is_quiet) {}
+
+  bool operator()(const mdp::Progress& progress) {
+    if (!(progress.error > 0) || !std::isfinite(progress.error)) return true;
+    const double digits = std::log10(progress.error / epsilon_);
+    if (bar_ == nullptr) {
+      first_ = digits;
+      bar_ = std::make_unique<Progress>(title_, std::max<int64_t>(1, std::llround(100 * digits)), "hundredths of a digit",
+                                        is_quiet_);
+    }
+    const int64_t done = std::max<int64_t>(done_, std::llround(100 * (first_ - digits)));
+    bar_->Advance(done - done_, fmt::format("{} sweeps, certified error {:.3g}", progress.sweeps, progress.error));
+    done_ = done;
+    return true;
+  }
+
+ private:
+  const std::string title_;
+  const double epsilon_;
+  const bool is_quiet_;
+  std::unique_ptr<Progress> bar_;
+  double first_ = 0;
+  int64_t done_ = 0;
+};
+
+// 1 - gamma of the digits of gamma: "0.999999" means one millionth, which 1 - 0.999999 in doubles is not.
+double OneMinus(double gamma) {
+  // The shortest decimal that reads back as this double is what was typed.
+  const std::string text = fmt::format("{}", gamma);
+  const size_t point = text.find('.');
+  if (point == std::string::npos || text.find('e') != std::string::npos || text[0] != '0') return 1 - gamma;
+  const size_t digits = text.size() - point - 1;
+  if (digits > 17) return 1 - gamma;
+  int64_t numerator = 0, denominator = 1;
+  for (size_t i = point + 1; i < text.size(); ++i) {
+    numerator = 10 * numerator + (text[i] - '0');
+    denominator *= 10;
+  }
+  return static_cast<double>(denominator - numerator) / static_cast<double>(denominator);
+}
+
+absl::StatusOr<mdp::Criterion> CriterionOf(const SolveModelFlags& flags, const mdp::ModelFile& file) {
+  mdp::Criterion criterion = file.criterion.value_or(mdp::Criterion{});
+  const bool has_discount = flags.one_minus_gamma >= 0 || flags.discount >= 0;
+  const int given = (has_discount && flags.horizon < 0 ? 1 : 0) + (flags.is_average ? 1 : 0) + (flags.is_total ? 1 : 0) +
+                    (flags.horizon >= 0 ? 1 : 0);
+  if (given > 1 || (flags.one_minus_gamma >= 0 && flags.discount >= 0)) {
+    return InvalidField("criterion", "more than one",
+                        "one of --one-minus-gamma, --discount, --average, --total, --horizon (with a discount or not)");
+  }
+  if (given == 0 && !file.criterion.has_value()) {
+    return InvalidField("criterion", "none", "one of --one-minus-gamma, --discount, --average, --total, --horizon");
+  }
+  if (given == 1) {
+    criterion.kind = flags.is_average       ? mdp::CriterionKind::kAverage
+                     : flags.is_total       ? mdp::CriterionKind::kTotal
+                     : flags.horizon >= 0   ? mdp::CriterionKind::kFinite
+                                            : mdp::CriterionKind::kDiscounted;
+    criterion.one_minus_gamma = flags.one_minus_gamma >= 0 ? flags.one_minus_gamma
+                                : flags.discount >= 0      ? OneMinus(flags.discount)
+                                                           : 0;
+    criterion.horizon = std::max<int64_t>(0, flags.horizon);
+    if (!file.criterion.has_value()) criterion.objective = mdp::Objective::kMaximize;
+  }
+  if (flags.is_minimize) criterion.objective = mdp::Objective::kMinimize;
+  return criterion;
+}
+
+json SolutionJson(const mdp::SparseMdp& model, const mdp::ModelSolution& solution, double cpu_s) {
+  json policy = json::array(), optimal = json::array();
+  for (mdp::StateIndex s = 0; s < model.num_states(); ++s) {
+    const auto number = [&](int32_t action) { return action < 0 ? action : model.ActionNumber(s, action); };
+    policy.push_back(number(solution.policy[s]));
+    json listed = json::array();
+    for (int64_t i = solution.optimal_begin[s]; i < solution.optimal_begin[s + 1]; ++i) {
+      listed.push_back(number(solution.optimal_actions[i]));
+    }
+    optimal.push_back(std::move(listed));
+  }
+  json result{{"method", mdp::MethodName(solution.method)},
+              {"value", solution.values},
+              {"lower", solution.lower},
+              {"upper", solution.upper},
+              {"error", solution.error},
+              {"policy", std::move(policy)},
+              {"optimal_actions", std::move(optimal)},
+              {"stop_reason", mdp::StopReasonName(solution.stop)},
+              {"sweeps", solution.sweeps},
+              {"cpu_s", cpu_s}};
+  if (std::isfinite(solution.action_gap)) result["action_gap"] = solution.action_gap;
+  if (solution.end_components > 0) result["end_components"] = solution.end_components;
+  return result;
+}
+
+void Print(const json& answer) {
+  fmt::print("{}: {} states, {} actions, {} transitions; {}, {}\n", answer["model"].get<std::string>(),
+             answer["states"].get<int64_t>(), answer["actions"].get<int64_t>(), answer["transitions"].get<int64_t>(),
+             answer["criterion"].get<std::string>(), answer["objective"].get<std::string>());
+  for (const json& r : answer["results"]) {
+    const auto& value = r["value"];
+    fmt::print("\n{}: {}, certified error {:.3g}, {} sweeps, {:.3f} CPU-s\n", r["method"].get<std::string>(),
+               r["stop_reason"].get<std::string>(), r["error"].get<double>(), r["sweeps"].get<int64_t>(),
+               r["cpu_s"].get<double>());
+    fmt::print("{:>10} {:>22} {:>10} {:>8}  {}\n", "state", "value", "+-", "action", "all that may be optimal");
+    for (size_t s = 0; s < std::min(kShownStates, value.size()); ++s) {
+      fmt::print("{:>10} {:>22.12g} {:>10.2g} {:>8}  {}\n", s, value[s].get<double>(),
+                 (r["upper"][s].get<double>() - r["lower"][s].get<double>()) / 2, r["policy"][s].get<int>(),
+                 fmt::join(r["optimal_actions"][s].get<std::vector<int>>(), " "));
+    }
+    if (value.size() > kShownStates) fmt::print("{:>10} and {} more; all of them with --json\n", "", value.size() - kShownStates);
+  }
+  for (const json& s : answer["skipped"]) {
+    fmt::print("\nskipped {}: {}\n", s["method"].get<std::string>(), s["reason"].get<std::string>());
+  }
+}
+
+}  // namespace
+
+void AddSolveModelOptions(CLI::App* verb, SolveModelFlags& flags) {
+  const char* group = "Of a model file";
+  verb->add_option("--model", flags.model, "solve this file: .umb, .tra (PRISM explicit), .csv or .json")->group(group);
+  verb->add_option("--method", flags.method,
+                   "auto, all, value-iteration, gauss-seidel, anderson, modified-policy-iteration, policy-iteration, "
+                   "topological or backward-induction")
+      ->capture_default_str()
+      ->group(group);
+  verb->add_option("--epsilon", flags.epsilon, "wanted certified error of every value")->capture_default_str()->group(group);
+  verb->add_option("--one-minus-gamma", flags.one_minus_gamma,
+                   "discounted reward: 1 - gamma itself, or for a model of rates the discount rate")
+      ->group(group);
+  verb->add_option("--discount", flags.discount, "discounted reward: gamma; its decimal digits are taken as exact")->group(group);
+  verb->add_flag("--average", flags.is_average, "long-run average reward")->group(group);
+  verb->add_flag("--total", flags.is_total, "total reward until an absorbing state")->group(group);
+  verb->add_option("--horizon", flags.horizon, "reward of so many steps")->group(group);
+  verb->add_flag("--minimize", flags.is_minimize, "rewards are costs")->group(group);
+  verb->add_option("--threads", flags.threads, "of value-iteration and modified-policy-iteration; the bits don't depend on it")
+      ->capture_default_str()
+      ->group(group);
+  verb->add_option("--storage", flags.storage, "compressed or sell8: how the model is laid out for those two")
+      ->check(CLI::IsMember({"compressed", "sell8"}))
+      ->capture_default_str()
+      ->group(group);
+  verb->add_flag("--single-precision-first", flags.starts_in_single_precision, "those two start in single precision")->group(group);
+  verb->add_option("--time-limit", flags.time_limit_s, "seconds; then the best bounds so far; 0 = none")->group(group);
+  verb->add_option("--max-sweeps", flags.max_sweeps, "then the best bounds so far")->capture_default_str()->group(group);
+  verb->add_option("--max-memory-mib", flags.max_memory_mib, "refuse a method that needs more beside the model; 0 = no limit")->group(group);
+  verb->add_option("--reward", flags.read.reward, "which reward of a .umb, where it has several")->group(group);
+  verb->add_option("--absorbing-label", flags.read.absorbing_label, "label of the states where a total reward stops (.umb, .tra)")->group(group);
+  verb->add_flag("--rates", flags.is_rates, "the numbers of a .tra are rates")->group(group);
+  verb->add_option("--write", flags.out, "write the model to this file too: .umb, .tra, .csv or .json")->group(group);
+}
+
+absl::Status RunSolveModel(const SolveModelFlags& flags) {
+  mdp::ReadOptions read = flags.read;
+  if (flags.is_rates) read.tra_kind = mdp::RowKind::kRate;
+  BERTH_ASSIGN_OR_RETURN(const mdp::ModelFile file, mdp::ReadModelFile(flags.model, read));
+  BERTH_ASSIGN_OR_RETURN(const mdp::Criterion criterion, CriterionOf(flags, file));
+  std::vector<mdp::Method> methods;
+  if (flags.method == "all") {
+    methods.assign(std::begin(mdp::kAllMethods), std::end(mdp::kAllMethods));
+  } else if (const auto method = mdp::ParseMethod(flags.method)) {
+    methods.push_back(*method);
+  } else {
+    std::string names = "auto, all";
+    for (const mdp::Method m : mdp::kAllMethods) names += std::string(", ") + mdp::MethodName(m);
+    return InvalidField("method", flags.method, names);
+  }
+  mdp::ModelSolveOptions options;
+  options.epsilon = flags.epsilon;
+  options.max_sweeps = flags.max_sweeps;
+  options.threads = flags.threads;
+  options.storage = flags.storage == "sell8" ? mdp::Storage::kSell8 : mdp::Storage::kCompressed;
+  options.starts_in_single_precision = flags.starts_in_single_precision;
+  if (flags.time_limit_s != 0) options.time_limit_s = flags.time_limit_s;
+  if (flags.max_memory_mib > 0) options.max_memory_bytes = flags.max_memory_mib << 20;
+  json answer{{"model", file.name},
+              {"states", file.mdp.num_states()},
+              {"actions", file.mdp.num_rows()},
+              {"transitions", file.mdp.num_transitions()},
+              {"criterion", mdp::CriterionName(criterion.kind)},
+              {"objective", criterion.objective == mdp::Objective::kMaximize ? "max" : "min"},
+              {"results", json::array()},
+              {"skipped", json::array()}};
+  if (criterion.one_minus_gamma > 0) answer["one_minus_gamma"] = criterion.one_minus_gamma;
+  if (criterion.kind == mdp::CriterionKind::kFinite) answer["horizon"] = criterion.horizon;
+  for (const mdp::Method method : methods) {
+    DigitProgress progress(mdp::MethodName(method), flags.epsilon, false);
+    options.progress = [&](const mdp::Progress& at) { return progress(at); };
+    const double begin = ProcessCpuSeconds();
+    const auto solution = mdp::SolveModel(file.mdp, criterion, method, options, file.is_absorbing);
+    const double cpu_s = ProcessCpuSeconds() - begin;
+    const absl::StatusCode code = solution.status().code();
+    if (code == absl::StatusCode::kFailedPrecondition || code == absl::StatusCode::kResourceExhausted) {
+      answer["skipped"].push_back(
+          {{"method", mdp::MethodName(method)}, {"reason", std::string(solution.status().message())}});
+      continue;
+    }
+    if (!solution.ok()) return solution.status();
+    answer["results"].push_back(SolutionJson(file.mdp, *solution, cpu_s));
+  }
+  if (!flags.out.empty()) {
+    mdp::ModelFile written = file;
+    if (!written.criterion.has_value()) written.criterion = criterion;
+    BERTH_RETURN_IF_ERROR(mdp::WriteModelFile(flags.out, written));
+    LogInfo("wrote the model");
+  }
+  if (flags.json) {
+    answer["machine"] = MachineJson();
+    fmt::print("{}\n", answer.dump(1, ' ', false, json::error_handler_t::replace));
+  } else {
+    Print(answer);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace berth::cli
