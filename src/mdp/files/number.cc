@@ -58,7 +58,7 @@ double NearestDouble(Fraction fraction) {
   if (fraction.numerator == 0) return 0;
   const auto above = static_cast<uint64_t>(std::llabs(fraction.numerator));
   // Shifted until the quotient has at least 65 bits, so that its last bit, set where something remains, decides ties.
-  const int shift = 64 + std::countl_zero(above);
+  const int shift = 64 + std::countl_zero(above | 1);  // | 1: clang-tidy doesn't see that it is not 0
   const Wide shifted = Wide{above} << shift;
   const auto below = static_cast<Wide>(fraction.denominator);
   const Wide quotient = shifted / below | static_cast<Wide>(shifted % below != 0);
