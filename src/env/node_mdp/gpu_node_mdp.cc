@@ -1,0 +1,312 @@
+#include "env/node_mdp/gpu_node_mdp.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <tuple>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "env/node_mdp/gpu_grid.h"
+#include "fmt/format.h"
+#include "mdp/stationary.h"
+#include "mdp/value_iteration.h"
+
+namespace berth {
+namespace {
+
+// Steps of the logarithms of prices, as in node_mdp.cc.
+constexpr double kMostStep = 0.3, kFirstStep = 0.5, kStepDecay = 0.5;
+constexpr double kStepTolerance = 1e-3;
+constexpr int64_t kStepSweeps = 40;
+constexpr double kFlowTolerance = 1e-5;
+
+absl::Status CheckRange(std::string_view field, double value, double low, double high) {
+  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
+  return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
+}
+
+absl::Status CheckOptions(const GpuNodeMdpOptions& o) {
+  BERTH_RETURN_IF_ERROR(CheckRange("m", o.m, 1, 1000));
+  BERTH_RETURN_IF_ERROR(CheckRange("design load", o.design_load, 0.01, 10));
+  BERTH_RETURN_IF_ERROR(CheckRange("units", o.units, 1, GpuGrid::kMaxUnits));
+  BERTH_RETURN_IF_ERROR(CheckRange("cpu_levels", o.cpu_levels, 2, 1024));
+  BERTH_RETURN_IF_ERROR(CheckRange("price_units", o.price_units, 1, GpuGrid::kMaxUnits));
+  BERTH_RETURN_IF_ERROR(CheckRange("price_cpu_levels", o.price_cpu_levels, 2, 1024));
+  BERTH_RETURN_IF_ERROR(CheckRange("cpu_groups", o.cpu_groups, 1, 100));
+  BERTH_RETURN_IF_ERROR(CheckRange("price_steps", o.price_steps, 1, 100'000));
+  BERTH_RETURN_IF_ERROR(CheckRange("price_tolerance", o.price_tolerance, 0, 1));
+  BERTH_RETURN_IF_ERROR(CheckRange("gain_tolerance", o.gain_tolerance, 1e-12, 1));
+  return CheckRange("last_sweeps", static_cast<double>(o.last_sweeps), 1, 1e9);
+}
+
+struct ShapeOf {
+  int32_t devices = 0;
+  std::string gpu_model;
+  int64_t cpu_milli = 0;
+  int64_t nodes = 0;
+};
+
+bool Allows(const GpuNodeMdpClass& c, const ShapeOf& shape) {
+  if (c.whole > shape.devices || (c.gpu_milli > 0 && shape.devices == 0)) return false;
+  if (c.cpu_milli > static_cast<double>(shape.cpu_milli)) return false;
+  return c.gpu_models.empty() ||
+         std::find(c.gpu_models.begin(), c.gpu_models.end(), shape.gpu_model) != c.gpu_models.end();
+}
+
+absl::StatusOr<std::vector<ShapeOf>> ShapesOf(const Workload& workload) {
+  bool has_models = false;
+  for (const PodClass& c : workload.pod_classes) has_models = has_models || !c.request.gpu_models.empty();
+  std::vector<ShapeOf> shapes;
+  for (const NodeGroup& group : workload.node_groups) {
+    if (group.node.gpu_count == 0) continue;
+    if (group.node.gpu_count > GpuGrid::kMaxDevices) {
+      return InvalidField(fmt::format("gpu count of node {}", Quoted(group.node.name)),
+                          fmt::format("{}", group.node.gpu_count), "at most 8, for the per-node decision process");
+    }
+    const ShapeOf shape{group.node.gpu_count, has_models ? group.node.gpu_model : "", group.node.cpu_milli, group.count};
+    const auto known = std::find_if(shapes.begin(), shapes.end(), [&](const ShapeOf& s) {
+      return s.devices == shape.devices && s.gpu_model == shape.gpu_model && s.cpu_milli == shape.cpu_milli;
+    });
+    if (known == shapes.end()) shapes.push_back(shape);
+    else known->nodes += shape.nodes;
+  }
+  if (shapes.empty()) return InvalidField("workload.nodes", "no GPU", "nodes with GPUs");
+  return shapes;
+}
+
+// Classes of the workload, merged where they differ in less than the process sees.
+absl::StatusOr<std::vector<GpuNodeMdpClass>> ClassesOf(const Workload& workload, const std::vector<ShapeOf>& shapes,
+                                                       const GpuNodeMdpOptions& options) {
+  const double rate_per_h = 3600 * ArrivalRatePerS(workload, options.design_load);
+  double gpus = 0, cpu = 0;
+  for (const ShapeOf& s : shapes) {
+    gpus += static_cast<double>(s.nodes) * s.devices;
+    cpu += static_cast<double>(s.nodes) * static_cast<double>(s.cpu_milli);
+  }
+  std::map<std::tuple<int32_t, int32_t, std::vector<std::string>>, std::vector<GpuNodeMdpClass>> alike;
+  for (const PodClass& pod : workload.pod_classes) {
+    if (pod.lifetime.kind == Lifetime::Kind::kUnlimited || !(pod.lifetime.mean_s > 0)) {
+      return InvalidField(fmt::format("lifetime of pod {}", Quoted(pod.name)), "unlimited",
+                          "a mean above 0; the per-node decision process needs departures");
+    }
+    if (!(pod.share > 0)) continue;
+    const bool is_shared = pod.request.gpu_count == 1 && pod.request.gpu_milli < kWholeGpuMilli;
+    GpuNodeMdpClass c;
+    c.whole = is_shared ? 0 : pod.request.gpu_count;
+    c.gpu_milli = is_shared ? pod.request.gpu_milli : 0;
+    c.cpu_milli = static_cast<double>(pod.request.cpu_milli);
+    c.life_h = pod.lifetime.mean_s / 3600;
+    c.rate_per_h = rate_per_h * pod.share;
+    c.gpu_models = pod.request.gpu_models;
+    if (std::none_of(shapes.begin(), shapes.end(), [&](const ShapeOf& s) { return Allows(c, s); })) continue;
+    const auto units = static_cast<int32_t>(std::ceil(c.gpu_milli * options.units / kWholeGpuMilli - 0.05));
+    alike[{c.whole, units, c.gpu_models}].push_back(c);
+  }
+  std::vector<GpuNodeMdpClass> classes;
+  for (auto& [key, members] : alike) {
+    std::sort(members.begin(), members.end(),
+              [](const GpuNodeMdpClass& a, const GpuNodeMdpClass& b) { return a.cpu_milli < b.cpu_milli; });
+    double total = 0, seen = 0;
+    for (const GpuNodeMdpClass& c : members) total += c.rate_per_h * c.life_h;
+    int32_t group = -1;
+    for (const GpuNodeMdpClass& c : members) {
+      const double running = c.rate_per_h * c.life_h;
+      const auto own = std::min(options.cpu_groups - 1,
+                                static_cast<int32_t>((seen + running / 2) / total * options.cpu_groups));
+      seen += running;
+      if (own != group) {
+        group = own;
+        classes.push_back({});
+        classes.back().whole = c.whole;
+        classes.back().gpu_models = c.gpu_models;
+      }
+      // Means weighted by what runs.
+      GpuNodeMdpClass& merged = classes.back();
+      const double before = merged.rate_per_h * merged.life_h;
+      const auto mean = [&](double& x, double y) { x = (x * before + y * running) / (before + running); };
+      mean(merged.gpu_milli, c.gpu_milli);
+      mean(merged.cpu_milli, c.cpu_milli);
+      merged.rate_per_h += c.rate_per_h;
+      merged.life_h = (before + running) / merged.rate_per_h;
+    }
+  }
+  if (classes.empty()) return InvalidField("workload.pods", workload.name, "a class that fits an empty node");
+  for (GpuNodeMdpClass& c : classes) {
+    const double devices = c.whole > 0 ? c.whole : c.gpu_milli / kWholeGpuMilli;
+    c.demand = c.life_h * (devices > 0 ? devices : 0.1 * c.cpu_milli * gpus / cpu);
+    c.price = c.demand;
+  }
+  return classes;
+}
+
+class GpuShapeSolver {
+ public:
+  GpuShapeSolver(const std::vector<ShapeOf>& shapes, std::vector<GpuNodeMdpClass>& classes, double m, int32_t units,
+                 int32_t cpu_levels)
+      : classes_(classes) {
+    std::vector<double> eligible(classes.size(), 0);
+    for (const ShapeOf& s : shapes) {
+      for (size_t k = 0; k < classes.size(); ++k) {
+        if (Allows(classes[k], s)) eligible[k] += static_cast<double>(s.nodes);
+      }
+    }
+    for (const ShapeOf& s : shapes) {
+      const double cpu_unit = static_cast<double>(s.cpu_milli) / (cpu_levels - 1);
+      std::vector<GpuGridClass> grid;
+      std::vector<GpuStream> streams;
+      for (size_t k = 0; k < classes.size(); ++k) {
+        const GpuNodeMdpClass& c = classes[k];
+        const bool allows = Allows(c, s);
+        const double fair = allows ? c.rate_per_h / eligible[k] : 0;
+        const int32_t u = c.gpu_milli > 0 ? std::clamp(static_cast<int32_t>(std::ceil(c.gpu_milli * units / kWholeGpuMilli - 0.25)), 1, units) : 0;
+        grid.push_back({c.whole, u, c.cpu_milli / cpu_unit, fair * c.life_h, c.life_h});
+        streams.push_back({m * fair, c.price});
+      }
+      shapes_.push_back({GpuGrid(s.devices, units, cpu_levels, std::move(grid)), std::move(streams), {}, {},
+                         static_cast<double>(s.nodes), cpu_unit});
+    }
+    double offered = 0, nodes = 0;
+    for (const GpuNodeMdpClass& c : classes) offered += c.rate_per_h * c.demand;
+    for (const ShapeOf& s : shapes) nodes += static_cast<double>(s.nodes);
+    offered_ = offered;
+    node_offered_ = offered / nodes;
+  }
+
+  double offered() const { return offered_; }
+  double share_upper() const { return share_upper_; }
+  const std::vector<double>& taken_share() const { return taken_share_; }
+
+  struct ShapeState {
+    GpuGrid grid;
+    std::vector<GpuStream> streams;
+    mdp::AverageSolution solved;
+    mdp::StationaryDistribution chain;
+    double nodes;
+    double cpu_unit_milli;
+  };
+  std::vector<ShapeState>& shapes() { return shapes_; }
+
+  absl::Status Solve(double tolerance, int64_t max_sweeps, bool needs_flows) {
+    mdp::SolveOptions solve;
+    solve.tolerance = tolerance * node_offered_;
+    solve.max_sweeps = max_sweeps;
+    taken_share_.assign(classes_.size(), 0);
+    share_upper_ = 0;
+    for (ShapeState& shape : shapes_) {
+      for (size_t k = 0; k < classes_.size(); ++k) shape.streams[k].earned = classes_[k].price;
+      const GpuNodeModel model(shape.grid, shape.streams);
+      BERTH_ASSIGN_OR_RETURN(shape.solved, mdp::SolveAverage(model, solve, shape.solved.relative_values));
+      share_upper_ += shape.nodes * shape.solved.gain_upper / offered_;
+      if (!needs_flows) continue;
+      BERTH_ASSIGN_OR_RETURN(shape.chain, mdp::SolveStationary(mdp::GreedyChain(model, shape.solved.relative_values),
+                                                               {.tolerance = kFlowTolerance, .max_sweeps = max_sweeps},
+                                                               shape.chain.probability));
+      AddFlows(shape);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  void AddFlows(const ShapeState& shape) {
+    const std::vector<double>& h = shape.solved.relative_values;
+    for (int32_t p = 0; p < shape.grid.num_patterns(); ++p) {
+      for (int32_t cpu = 0; cpu < shape.grid.cpu_levels(); ++cpu) {
+        const auto s = static_cast<size_t>(shape.grid.StateAt(p, cpu));
+        const double probability = shape.chain.probability[s];
+        if (probability < 1e-12) continue;
+        for (size_t k = 0; k < classes_.size(); ++k) {
+          const GpuStream& stream = shape.streams[k];
+          if (stream.offered_per_h <= 0) continue;
+          const int32_t after = shape.grid.After(p, k), cpu_after = shape.grid.CpuAfter(cpu, k);
+          if (after < 0 || cpu_after < 0) continue;
+          if (stream.earned + (h[static_cast<size_t>(shape.grid.StateAt(after, cpu_after))] - h[s]) <= 0) continue;
+          taken_share_[k] += shape.nodes * probability * stream.offered_per_h / classes_[k].rate_per_h;
+        }
+      }
+    }
+  }
+
+  std::vector<GpuNodeMdpClass>& classes_;
+  std::vector<ShapeState> shapes_;
+  std::vector<double> taken_share_;
+  double share_upper_ = 0, offered_ = 0, node_offered_ = 0;
+};
+
+absl::Status FindPrices(const GpuNodeMdpOptions& options, GpuShapeSolver& solver, GpuNodeMdpSolution& solution) {
+  auto& classes = solution.classes;
+  const auto scale = [&] {
+    double paid = 0;
+    for (const GpuNodeMdpClass& c : classes) paid += c.rate_per_h * c.price;
+    for (GpuNodeMdpClass& c : classes) c.price *= solver.offered() / paid;
+  };
+  std::vector<double> price_sum, taken_sum;
+  double steps = 0;
+  solution.share_upper = std::numeric_limits<double>::infinity();
+  for (int32_t i = 0; i < options.price_steps; ++i) {
+    // Means are taken over the steps since the last power of two.
+    if ((i & (i - 1)) == 0) {
+      price_sum.assign(classes.size(), 0);
+      taken_sum.assign(classes.size(), 0);
+      steps = 0;
+    }
+    BERTH_RETURN_IF_ERROR(solver.Solve(kStepTolerance, kStepSweeps, true));
+    ++solution.price_steps;
+    ++steps;
+    solution.share_upper = std::min(solution.share_upper, solver.share_upper());
+    solution.share_lower = std::numeric_limits<double>::infinity();
+    const double rate = std::min(kMostStep, kFirstStep / options.m) / std::sqrt(1.0 + kStepDecay * i);
+    for (size_t k = 0; k < classes.size(); ++k) {
+      price_sum[k] += classes[k].price;
+      taken_sum[k] += solver.taken_share()[k];
+      solution.share_lower = std::min(solution.share_lower, taken_sum[k] / steps);
+      const double excess = solver.taken_share()[k] / solver.share_upper() - 1;
+      classes[k].price *= std::exp(-rate * std::clamp(excess, -1.0, 1.0));
+    }
+    solution.price_gap = std::max(0.0, 1 - solution.share_lower / solution.share_upper);
+    if (solution.price_gap <= options.price_tolerance) break;
+    scale();
+  }
+  for (size_t k = 0; k < classes.size(); ++k) {
+    classes[k].price = price_sum[k] / steps;
+    classes[k].taken_share = taken_sum[k] / steps;
+  }
+  scale();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, const GpuNodeMdpOptions& options) {
+  BERTH_RETURN_IF_ERROR(CheckOptions(options));
+  BERTH_ASSIGN_OR_RETURN(const std::vector<ShapeOf> shapes, ShapesOf(workload));
+  GpuNodeMdpSolution solution;
+  BERTH_ASSIGN_OR_RETURN(solution.classes, ClassesOf(workload, shapes, options));
+  GpuShapeSolver coarse(shapes, solution.classes, options.m, options.price_units, options.price_cpu_levels);
+  BERTH_RETURN_IF_ERROR(FindPrices(options, coarse, solution));
+  GpuShapeSolver fine(shapes, solution.classes, options.m, options.units, options.cpu_levels);
+  BERTH_RETURN_IF_ERROR(fine.Solve(options.gain_tolerance, options.last_sweeps, false));
+  for (size_t t = 0; t < shapes.size(); ++t) {
+    const auto& solved = fine.shapes()[t];
+    GpuNodeMdpShape out;
+    out.nodes = shapes[t].nodes;
+    out.gain = solved.solved.gain;
+    out.gain_lower = solved.solved.gain_lower;
+    out.gain_upper = solved.solved.gain_upper;
+    out.sweeps = solved.solved.sweeps;
+    out.states = solved.grid.num_states();
+    out.table.devices = shapes[t].devices;
+    out.table.gpu_model = shapes[t].gpu_model;
+    out.table.cpu_milli = shapes[t].cpu_milli;
+    out.table.units = options.units;
+    out.table.cpu_unit_milli = solved.cpu_unit_milli;
+    out.table.cpu_levels = options.cpu_levels;
+    out.table.patterns = solved.grid.index();
+    out.table.value.assign(solved.solved.relative_values.begin(), solved.solved.relative_values.end());
+    solution.shapes.push_back(std::move(out));
+  }
+  return solution;
+}
+
+}  // namespace berth

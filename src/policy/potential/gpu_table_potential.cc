@@ -1,0 +1,110 @@
+#include "policy/potential/gpu_table_potential.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "cluster/cluster_state.h"
+
+namespace berth {
+namespace {
+
+constexpr int32_t kMaxTableDevices = 8;
+
+class GpuTablePotential : public Potential {
+ public:
+  explicit GpuTablePotential(std::shared_ptr<const std::vector<GpuValueTable>> tables) : tables_(std::move(tables)) {}
+
+  void Reset(const ClusterState& view, const ScoreContext&) override {
+    models_.assign(view.gpu_models().begin(), view.gpu_models().end());
+  }
+
+  double Value(const Shape& shape, const NodeState& state) override {
+    const GpuValueTable* table = Nearest(shape);
+    if (table == nullptr) return 0;
+    std::array<int32_t, kMaxTableDevices> used{};
+    const auto n = static_cast<size_t>(shape.device_count);
+    for (size_t i = 0; i < n; ++i) {
+      const int32_t milli = kWholeGpuMilli - state.gpu_milli[i];
+      const double steps = static_cast<double>(milli) * table->units / kWholeGpuMilli;
+      used[i] = milli >= kWholeGpuMilli ? table->units + 1
+                                        : std::clamp(static_cast<int32_t>(std::ceil(steps - 0.05)), 0, table->units);
+    }
+    const double share = shape.cpu_milli > 0 ? static_cast<double>(shape.cpu_milli - state.cpu_milli) /
+                                                   static_cast<double>(shape.cpu_milli)
+                                             : 0;
+    return -table->At(table->RowOf({used.data(), n}), share * static_cast<double>(table->cpu_milli));
+  }
+
+ private:
+  const GpuValueTable* Nearest(const Shape& shape) const {
+    const GpuValueTable* best = nullptr;
+    double least = std::numeric_limits<double>::infinity();
+    if (shape.device_count < 1 || shape.device_count > kMaxTableDevices) return nullptr;
+    const std::string_view model =
+        shape.gpu_model >= 0 ? std::string_view(models_[static_cast<size_t>(shape.gpu_model)]) : std::string_view();
+    for (const GpuValueTable& t : *tables_) {
+      if (t.devices != shape.device_count) continue;
+      const double cpu = std::abs(std::log((1.0 + static_cast<double>(shape.cpu_milli)) / (1.0 + static_cast<double>(t.cpu_milli))));
+      const double distance = cpu + (t.gpu_model.empty() || t.gpu_model == model ? 0 : 100);
+      if (distance < least) {
+        least = distance;
+        best = &t;
+      }
+    }
+    return best;
+  }
+
+  const std::shared_ptr<const std::vector<GpuValueTable>> tables_;
+  std::vector<std::string> models_;
+};
+
+}  // namespace
+
+uint64_t GpuPatternKey(std::span<const int8_t> counts) {
+  uint64_t key = 0;
+  for (const int8_t count : counts) key = key * (kMaxTableDevices + 1) + static_cast<uint64_t>(count);
+  return key;
+}
+
+int32_t GpuValueTable::RowOf(std::span<const int32_t> used) const {
+  std::array<int8_t, 13> counts{};
+  for (const int32_t u : used) ++counts[static_cast<size_t>(u)];
+  const uint64_t key = GpuPatternKey({counts.data(), static_cast<size_t>(units) + 3});
+  const auto at = std::lower_bound(patterns.begin(), patterns.end(), std::pair{key, int32_t{0}});
+  return at != patterns.end() && at->first == key ? at->second : -1;
+}
+
+double GpuValueTable::At(int32_t row, double used_cpu_milli) const {
+  if (row < 0) return 0;
+  const double level = std::clamp(used_cpu_milli / cpu_unit_milli, 0.0, static_cast<double>(cpu_levels - 1));
+  const auto low = static_cast<size_t>(level);
+  const size_t high = std::min(low + 1, static_cast<size_t>(cpu_levels - 1));
+  const size_t base = static_cast<size_t>(row) * static_cast<size_t>(cpu_levels);
+  const double share = level - static_cast<double>(low);
+  return (1 - share) * static_cast<double>(value[base + low]) + share * static_cast<double>(value[base + high]);
+}
+
+std::unique_ptr<Potential> MakeGpuTablePotential(std::shared_ptr<const std::vector<GpuValueTable>> tables) {
+  return std::make_unique<GpuTablePotential>(std::move(tables));
+}
+
+std::shared_ptr<const Policy> MakeGpuTablePolicy(std::vector<GpuValueTable> tables) {
+  ClassPolicySpec spec;
+  spec.info = {"index",
+               "",
+               "index",
+               "greatest h(after) - h(before), h = value of a node's free state in its own decision process at "
+               "Lagrangian prices",
+               "per-node value iteration (berth solve); Hawkins 2003, Whittle 1988",
+               "",
+               {}};
+  spec.tie = TieRule::kLeastFreeMemory;
+  spec.scorer = [shared = std::make_shared<const std::vector<GpuValueTable>>(std::move(tables))] {
+    return MakePotentialScorer(MakeGpuTablePotential(shared));
+  };
+  return MakeClassPolicy(std::move(spec));
+}
+
+}  // namespace berth
