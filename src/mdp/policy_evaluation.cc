@@ -26,10 +26,11 @@ double Residual(const PolicyChain& chain, StateIndex s, const std::vector<double
 
 }  // namespace
 
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, bool is_absolute) {
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, bool is_absolute,
+                                            StateIndex reference) {
   const StateIndex n = chain.num_states();
   const bool has_level = alpha == 0 || !is_absolute;
-  // Unknowns: h; the level stands in the place of h(0) = 0.
+  // Unknowns: h; the level stands in the place of h(reference) = 0.
   std::vector<Eigen::Triplet<double>> entries;
   entries.reserve(chain.next.size() + 2 * static_cast<size_t>(n));
   for (StateIndex s = 0; s < n; ++s) {
@@ -38,10 +39,10 @@ absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alp
       const StateIndex next = chain.next[i];
       if (next == s) continue;
       diagonal += chain.weight[i];
-      if (!has_level || next != 0) entries.emplace_back(s, next, -chain.weight[i]);
+      if (!has_level || next != reference) entries.emplace_back(s, next, -chain.weight[i]);
     }
-    if (!has_level || s != 0) entries.emplace_back(s, s, diagonal);
-    if (has_level) entries.emplace_back(s, 0, 1.0);
+    if (!has_level || s != reference) entries.emplace_back(s, s, diagonal);
+    if (has_level) entries.emplace_back(s, reference, 1.0);
   }
   Eigen::SparseMatrix<double> matrix(n, n);
   matrix.setFromTriplets(entries.begin(), entries.end());
@@ -58,8 +59,8 @@ absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alp
     Eigen::VectorXd step = lu.solve(residual);
     if (lu.info() != Eigen::Success || !step.allFinite()) return NotUnique(alpha);
     if (has_level) {
-      result.level += step[0];
-      step[0] = 0;
+      result.level += step[reference];
+      step[reference] = 0;
     }
     for (StateIndex s = 0; s < n; ++s) {
       result.values[s] += step[s];

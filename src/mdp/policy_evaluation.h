@@ -34,7 +34,8 @@ struct PolicyValues {
 // have reward 0 and no weights) is solved with g = 0 and free h(0). Errors: FAILED_PRECONDITION if the equations have
 // no single solution: for alpha = 0 a chain of several closed classes. Cost: that of a sparse LU factorisation; the
 // fill depends on the chain's graph. Some 10^4 states are fine, 10^5 need luck.
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, bool is_absolute);
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, bool is_absolute,
+                                            StateIndex reference = 0);
 
 }  // namespace berth::mdp
 
