@@ -138,13 +138,27 @@ class Team {
   std::atomic<int> running_ = 0;
 };
 
-// The runs cut into stretches of about as many states.
-std::vector<int> CutRuns(const KnapsackSpace& space, int parts) {
-  std::vector<int> cuts(static_cast<size_t>(parts) + 1, space.num_runs());
-  int run = 0;
+// First runs of the slabs, and the end: in a slab the slowest class has one count, so that the neighbours of its states
+// are in it, in the one before and in the one after.
+std::vector<int> SlabsOf(const KnapsackSpace& space) {
+  if (space.num_classes() == 1) return {0, space.num_runs()};
+  const int slowest = space.run_class() == 0 ? 1 : 0;
+  std::vector<int> begins = {0};
+  for (int run = 1; run < space.num_runs(); ++run) {
+    if (space.count(run, slowest) != space.count(run - 1, slowest)) begins.push_back(run);
+  }
+  begins.push_back(space.num_runs());
+  return begins;
+}
+
+// The slabs cut into stretches of about as many states.
+std::vector<int> CutSlabs(const KnapsackSpace& space, const std::vector<int>& slabs, int parts) {
+  const int count = static_cast<int>(slabs.size()) - 1;
+  std::vector<int> cuts(static_cast<size_t>(parts) + 1, count);
+  int slab = 0;
   for (int part = 0; part < parts; ++part) {
-    while (run < space.num_runs() && int64_t{space.begin(run)} * parts < int64_t{space.num_states()} * part) ++run;
-    cuts[part] = run;
+    while (slab < count && int64_t{space.begin(slabs[slab])} * parts < int64_t{space.num_states()} * part) ++slab;
+    cuts[part] = slab;
   }
   return cuts;
 }
@@ -185,7 +199,8 @@ struct KnapsackSweep::Impl {
         kernel(KernelFor(options.instructions)),
         team(std::clamp(options.threads, 1, 64)),
         padded(static_cast<size_t>(space.num_states()) + 2 * kMostLanes, 0.0),
-        cuts(CutRuns(space, team.size())),
+        slabs(SlabsOf(space)),
+        cuts(CutSlabs(space, slabs, team.size())),
         ranges(static_cast<size_t>(team.size())) {
     for (const KnapsackClass& c : m.classes()) {
       offered += c.arrival_rate * std::abs(c.reward);
@@ -252,7 +267,7 @@ struct KnapsackSweep::Impl {
   template <class Visit>
   void ForEachRun(Visit&& visit) {
     team.Run([&](int member) {
-      for (int run = cuts[member]; run < cuts[member + 1]; ++run) visit(member, run);
+      for (int run = slabs[cuts[member]]; run < slabs[cuts[member + 1]]; ++run) visit(member, run);
     });
   }
 
@@ -295,7 +310,8 @@ struct KnapsackSweep::Impl {
   std::vector<double> padded;
   std::vector<double> residuals;  // in the order of `padded`
   std::vector<int8_t> colour;     // [runs] parity of all items but those of the run class
-  const std::vector<int> cuts;    // runs [cuts[i], cuts[i + 1]) belong to member i
+  const std::vector<int> slabs;   // runs [slabs[i], slabs[i + 1]) are slab i
+  const std::vector<int> cuts;    // slabs [cuts[i], cuts[i + 1]) belong to member i
   std::vector<ResidualRange> ranges;
   double offered = 0;  // most that arrivals can earn, in absolute numbers
   double arrival_rate = 0;
@@ -343,11 +359,25 @@ void KnapsackSweep::JacobiSweep(double step, double level) {
 
 void KnapsackSweep::RedBlackSweep(double level) {
   Impl& impl = *impl_;
-  for (const int colour : {0, 1}) {
-    impl.ForEachRun([&](int, int run) {
+  const auto relax = [&](int slab, int colour) {
+    for (int run = impl.slabs[slab]; run < impl.slabs[slab + 1]; ++run) {
       impl.kernel.relax(impl.HalfOf(run, impl.colour[run] ^ colour, impl.first()), impl.alpha, level);
-    });
-  }
+    }
+  };
+  // The second colour follows one slab behind the first, while that is in the cache. The slabs at the ends of a
+  // member's stretch wait for the first colour of the next member's.
+  impl.team.Run([&](int member) {
+    const int first = impl.cuts[member], end = impl.cuts[member + 1];
+    for (int slab = first; slab < end; ++slab) {
+      relax(slab, 0);
+      if (slab - 1 > first) relax(slab - 1, 1);
+    }
+  });
+  impl.team.Run([&](int member) {
+    const int first = impl.cuts[member], end = impl.cuts[member + 1];
+    if (first < end) relax(first, 1);
+    if (first + 1 < end) relax(end - 1, 1);
+  });
 }
 
 int KnapsackSweep::num_blocks() const { return (impl_->space.num_states() - 1) / kBlockStates + 1; }
