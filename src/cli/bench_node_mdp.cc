@@ -6,6 +6,7 @@
 #include <cmath>
 #include <ctime>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "base/log.h"
@@ -14,6 +15,7 @@
 #include "env/node_mdp/fleet_joint.h"
 #include "env/node_mdp/fleet_relaxation.h"
 #include "env/node_mdp/fleet_simulation.h"
+#include "env/node_mdp/fleet_tuning.h"
 #include "evaluate/report.h"
 #include "evaluate/statistics.h"
 #include "fmt/format.h"
@@ -28,6 +30,7 @@ struct Flags {
   int threads = 2;
   double time_scale = 1;
   uint64_t seed = 1;
+  std::string parts = "sweeps,solves,two-nodes,fleets";
   bool json = false;
 };
 
@@ -164,7 +167,7 @@ absl::Status AddSolves(const Flags& flags, nlohmann::json& results, std::vector<
 // Memory first, which is the scarce resource of the example, then cpu.
 constexpr std::array<double, 2> kMemoryFirst = {0.01, 1};
 
-absl::Status AddPair(nlohmann::json& results, std::vector<Table>& tables) {
+absl::Status AddPair(const Flags&, nlohmann::json& results, std::vector<Table>& tables) {
   constexpr int kOneOfEach[] = {0, 1};
   BERTH_ASSIGN_OR_RETURN(const FleetSpaces spaces, FleetSpaces::Create(ExampleFleet(1.1)));
   BERTH_ASSIGN_OR_RETURN(const FleetJoint joint, FleetJoint::Create(spaces, kOneOfEach));
@@ -207,7 +210,7 @@ constexpr Case kCases[] = {{0.9, false, 100}, {0.9, false, 1000}, {1.1, false, 1
 
 absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<Table>& tables) {
   Table table{"fleets, simulated: reward a node (% of the bound)",
-              {"load", "sizes", "nodes", "bound", "index, m = 10", "index, tuned", "m", "best-fit",
+              {"load", "sizes", "nodes", "bound", "index, m = 10", "index, tuned", "m, load", "best-fit",
                "best-fit, memory first", "spreading", "index, m = 1", "95 %"},
               {}};
   for (const Case& c : kCases) {
@@ -220,7 +223,6 @@ absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<
     const double window_time = flags.time_scale * std::clamp(2e6 / c.num_nodes, 200.0, 100'000.0);
     double half_width = 0;
     int64_t events = 0;
-    const double begin = NowS();
     const auto simulate = [&](const FleetRanking& ranking, uint64_t seed, double time) -> absl::StatusOr<double> {
       BERTH_ASSIGN_OR_RETURN(
           const FleetEstimate estimate,
@@ -230,31 +232,24 @@ absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<
       events += estimate.events;
       return estimate.reward;
     };
-    // m is chosen on runs of another seed.
-    double tuned_m = 0, best = -1;
-    FleetRanking tuned;
-    for (const double m : {2.0, 5.0, 10.0, 20.0, 50.0}) {
-      BERTH_ASSIGN_OR_RETURN(const Relaxation pretended, RelaxFleet(design, m));
-      FleetRanking ranking = RankByValues(served, pretended.values);
-      BERTH_ASSIGN_OR_RETURN(const double reward, simulate(ranking, flags.seed + 900'000, window_time / 2));
-      if (reward <= best) continue;
-      best = reward;
-      tuned_m = m;
-      tuned = std::move(ranking);
-    }
-    half_width = 0;
+    BERTH_ASSIGN_OR_RETURN(TunedIndex tuned, TuneIndex(served, {.simulation = {.num_nodes = c.num_nodes,
+                                                                               .warmup_time = 100,
+                                                                               .window_time = window_time / 2,
+                                                                               .seed = flags.seed + 900'000}}));
+    const double begin = NowS();
     BERTH_ASSIGN_OR_RETURN(const Relaxation ten, RelaxFleet(design, 10));
     BERTH_ASSIGN_OR_RETURN(const Relaxation one, RelaxFleet(design, 1));
     nlohmann::json& result = results.emplace_back(nlohmann::json{{"load", c.load},
                                                                  {"has_divisible_sizes", c.has_divisible_sizes},
                                                                  {"nodes", c.num_nodes},
                                                                  {"bound", bound.bound},
-                                                                 {"tuned_m", tuned_m}});
+                                                                 {"tuned_m", tuned.competitors},
+                                                                 {"tuned_load", tuned.load}});
     std::vector<std::string> row = {fmt::format("{}", c.load), c.has_divisible_sizes ? "divisible" : "mixed",
                                     fmt::format("{}", c.num_nodes), fmt::format("{:.3f}", bound.bound)};
     const std::vector<std::pair<std::string, FleetRanking>> rankings = {
         {"index_m10", RankByValues(served, ten.values)},
-        {"index_tuned", std::move(tuned)},
+        {"index_tuned", tuned.ranking},
         {"best_fit", RankBestFit(served)},
         {"best_fit_memory_first", RankBestFit(served, kMemoryFirst)},
         {"spreading", RankSpreading(served)},
@@ -263,7 +258,7 @@ absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<
       BERTH_ASSIGN_OR_RETURN(const double reward, simulate(ranking, flags.seed, window_time));
       result[name] = reward;
       row.push_back(fmt::format("{:.2f} ({:.1f})", reward, 100 * reward / bound.bound));
-      if (name == "index_tuned") row.push_back(fmt::format("{}", tuned_m));
+      if (name == "index_tuned") row.push_back(fmt::format("{}, {}", tuned.competitors, tuned.load));
     }
     result["half_width_max"] = half_width;
     result["events_per_s"] = static_cast<double>(events) / std::max(1e-9, NowS() - begin);
@@ -275,14 +270,18 @@ absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<
 }
 
 absl::Status Run(const Flags& flags) {
-  nlohmann::json sweeps = nlohmann::json::array(), solves = sweeps, pair = sweeps, fleets = sweeps;
+  using Part = std::function<absl::Status(const Flags&, nlohmann::json&, std::vector<Table>&)>;
+  const std::map<std::string, Part> known = {
+      {"sweeps", AddSweeps}, {"solves", AddSolves}, {"two-nodes", AddPair}, {"fleets", AddFleets}};
+  nlohmann::json results;
   std::vector<Table> tables;
-  BERTH_RETURN_IF_ERROR(AddSweeps(flags, sweeps, tables));
-  BERTH_RETURN_IF_ERROR(AddSolves(flags, solves, tables));
-  BERTH_RETURN_IF_ERROR(AddPair(pair, tables));
-  BERTH_RETURN_IF_ERROR(AddFleets(flags, fleets, tables));
+  for (const std::string& name : SplitList(flags.parts)) {
+    const auto part = known.find(name);
+    if (part == known.end()) return InvalidField("--parts", name, "sweeps, solves, two-nodes, fleets");
+    nlohmann::json& result = results[name] = nlohmann::json::array();
+    BERTH_RETURN_IF_ERROR(part->second(flags, result, tables));
+  }
   if (flags.json) {
-    const nlohmann::json results = {{"sweeps", sweeps}, {"solves", solves}, {"two_nodes", pair}, {"fleets", fleets}};
     fmt::print("{}\n", nlohmann::json{{"results", results}, {"machine", MachineJson()}}.dump(1));
   } else {
     for (const Table& table : tables) fmt::print("{}\n", TextTable(table));
@@ -295,7 +294,7 @@ const BenchRegistration kNodeMdp("node-mdp", [](CLI::App& app, VerbResult& resul
   CLI::App* bench = app.add_subcommand(
       "node-mdp",
       "Exact nodes: ns a transition of a sweep, time to a certified gain, and what an index earns beside the bound");
-  bench->footer("Example:\n  berth bench node-mdp --json\n  berth bench node-mdp --time-scale 0.1");
+  bench->footer("Example:\n  berth bench node-mdp --json\n  berth bench node-mdp --parts fleets --time-scale 0.1");
   bench->add_option("--threads", flags->threads, "of sweeps and solves")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
@@ -303,6 +302,8 @@ const BenchRegistration kNodeMdp("node-mdp", [](CLI::App& app, VerbResult& resul
       ->add_option("--time-scale", flags->time_scale,
                    "simulated time, as a multiple of what the figures were quoted from")
       ->check(CLI::Range(0.001, 100.0))
+      ->capture_default_str();
+  bench->add_option("--parts", flags->parts, "sweeps, solves, two-nodes, fleets; commas between")
       ->capture_default_str();
   bench->add_option("--seed", flags->seed, "of the simulated fleets")->capture_default_str();
   bench->add_flag("--json", flags->json, "for programs");

@@ -52,16 +52,20 @@ Fleet ExampleFleet(double load, bool has_divisible_sizes) {
     fleet.classes = {{{1, 2}, 4, 1, 1}, {{3, 6}, 1.5, 0.5, 6.6}, {{5, 20}, 0.6, 0.25, 24}, {{2, 12}, 0.25, 0.2, 17.25}};
   }
   fleet.types = {{{16, 64}, 0.5}, {{16, 32}, 0.5}};
+  return Scaled(fleet, load / OfferedLoad(fleet));
+}
+
+double OfferedLoad(const Fleet& fleet) {
   double tightest = 0;
-  for (size_t d = 0; d < 2; ++d) {
+  for (size_t d = 0; !fleet.types.empty() && d < fleet.types[0].capacity.size(); ++d) {
     double asked = 0, capacity = 0;
     for (const FleetClass& c : fleet.classes) {
       asked += c.arrival_rate * static_cast<double>(c.request[d]) / c.departure_rate;
     }
     for (const FleetType& t : fleet.types) capacity += t.share * static_cast<double>(t.capacity[d]);
-    tightest = std::max(tightest, asked / capacity);
+    if (capacity > 0) tightest = std::max(tightest, asked / capacity);
   }
-  return Scaled(std::move(fleet), load / tightest);
+  return tightest;
 }
 
 Fleet Scaled(Fleet fleet, double factor) {

@@ -55,6 +55,9 @@ class FleetSpaces {
 // nodes.
 Fleet ExampleFleet(double load, bool has_divisible_sizes = false);
 
+// Mean amount asked for at a time over what there is, of the resource where that is greatest.
+double OfferedLoad(const Fleet& fleet);
+
 // The same fleet with every arrival rate times `factor`.
 Fleet Scaled(Fleet fleet, double factor);
 

@@ -9,6 +9,7 @@
 #include "env/node_mdp/fleet_joint.h"
 #include "env/node_mdp/fleet_relaxation.h"
 #include "env/node_mdp/fleet_simulation.h"
+#include "env/node_mdp/fleet_tuning.h"
 #include "mdp/value_iteration.h"
 
 namespace berth {
@@ -39,6 +40,7 @@ TEST(Fleet, TheExampleIsTheAnchorInstance) {
   EXPECT_EQ(spaces.space(0).num_states(), 280);
   EXPECT_EQ(spaces.space(1).num_states(), 103);
   EXPECT_EQ(NumBuckets(spaces), 383);
+  EXPECT_NEAR(OfferedLoad(fleet), 1.1, 1e-12);
 }
 
 // The bounds of anchor 4.6 are published to three digits.
@@ -188,6 +190,20 @@ TEST(SimulateFleet, AnEmptyRankingEarnsNothing) {
   const auto estimate = SimulateFleet(spaces, nobody, {.num_nodes = 10, .warmup_time = 1, .window_time = 10});
   ASSERT_TRUE(estimate.ok());
   EXPECT_EQ(estimate->reward, 0);
+}
+
+TEST(TuneIndex, TakesTheBestOfWhatIsTried) {
+  const FleetSpaces spaces = SpacesOf(ExampleFleet(1.1));
+  const FleetSimulationOptions simulation = {.num_nodes = 100, .warmup_time = 50, .window_time = 400, .seed = 7};
+  // Made for a hundred competitors at a load of 0.8 every value is 0: the index is a coin toss.
+  const auto tuned = TuneIndex(spaces, {.competitors = {4, 100}, .loads = {0.8, 1.1}, .simulation = simulation});
+  ASSERT_TRUE(tuned.ok()) << tuned.status();
+  EXPECT_EQ(tuned->competitors, 4);
+  const auto toss = TuneIndex(spaces, {.competitors = {100}, .loads = {0.8}, .simulation = simulation});
+  ASSERT_TRUE(toss.ok());
+  EXPECT_GT(tuned->estimate.reward, 1.1 * toss->estimate.reward);
+  EXPECT_FALSE(TuneIndex(spaces, {.competitors = {}}).ok());
+  EXPECT_FALSE(TuneIndex(spaces, {.loads = {0}}).ok());
 }
 
 TEST(Fleet, BadInputIsNamed) {
