@@ -151,13 +151,15 @@ std::vector<int> SlabsOf(const KnapsackSpace& space) {
   return begins;
 }
 
-// The slabs cut into stretches of about as many states.
+// The slabs cut into stretches of about as much work. A run costs as much to set up as some 32 states to sweep.
 std::vector<int> CutSlabs(const KnapsackSpace& space, const std::vector<int>& slabs, int parts) {
   const int count = static_cast<int>(slabs.size()) - 1;
+  const auto work_before = [&](int run) { return space.begin(run) + int64_t{32} * run; };
+  const int64_t total = work_before(space.num_runs());
   std::vector<int> cuts(static_cast<size_t>(parts) + 1, count);
   int slab = 0;
   for (int part = 0; part < parts; ++part) {
-    while (slab < count && int64_t{space.begin(slabs[slab])} * parts < int64_t{space.num_states()} * part) ++slab;
+    while (slab < count && (work_before(slabs[slab]) + work_before(slabs[slab + 1])) / 2 * parts < total * part) ++slab;
     cuts[part] = slab;
   }
   return cuts;
@@ -267,18 +269,21 @@ struct KnapsackSweep::Impl {
   template <class Visit>
   void ForEachRun(Visit&& visit) {
     team.Run([&](int member) {
-      for (int run = slabs[cuts[member]]; run < slabs[cuts[member + 1]]; ++run) visit(member, run);
+      for (int run = slabs[cuts[member]]; run < slabs[cuts[member + 1]]; ++run) visit(run);
     });
   }
 
   ResidualRange RangeInto(double* out) {
     constexpr ResidualRange kNothing = {kInfinity, -kInfinity, kInfinity, -kInfinity};
-    std::fill(ranges.begin(), ranges.end(), kNothing);
-    ForEachRun([&](int member, int run) {
-      for (const int parity : {0, 1}) {
-        const HalfRun half = HalfOf(run, parity, out);
-        (out == nullptr ? kernel.range : kernel.residuals)(half, alpha, ranges[member]);
+    team.Run([&](int member) {
+      ResidualRange range = kNothing;  // a member's own: neighbours in `ranges` share a cache line
+      for (int run = slabs[cuts[member]]; run < slabs[cuts[member + 1]]; ++run) {
+        for (const int parity : {0, 1}) {
+          const HalfRun half = HalfOf(run, parity, out);
+          (out == nullptr ? kernel.range : kernel.residuals)(half, alpha, range);
+        }
       }
+      ranges[member] = range;
     });
     ResidualRange all = kNothing;
     for (const ResidualRange& range : ranges) {
@@ -350,7 +355,7 @@ void KnapsackSweep::JacobiSweep(double step, double level) {
   impl.residuals.resize(static_cast<size_t>(impl.space.num_states()));
   impl.RangeInto(impl.residuals.data());
   double* h = impl.first();
-  impl.ForEachRun([&](int, int run) {
+  impl.ForEachRun([&](int run) {
     for (StateIndex i = impl.space.begin(run); i < impl.space.begin(run + 1); ++i) {
       h[i] += step * (impl.residuals[i] - level);
     }
