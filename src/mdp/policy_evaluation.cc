@@ -34,11 +34,12 @@ double Residual(const PolicyChain& chain, StateIndex s, const std::vector<double
   return chain.reward[s] + change - alpha * v[s] - level;
 }
 
-absl::StatusOr<PolicyValues> EvaluateBy(const PolicyChain& chain, double alpha, ValueLevel level, bool is_direct) {
+absl::StatusOr<PolicyValues> EvaluateBy(const PolicyChain& chain, double alpha, ValueLevel level, StateIndex reference,
+                                        bool is_direct) {
   const StateIndex n = chain.num_states();
   // The column of the level makes the equations worse for BiCGStab, and with discount they do without.
   const bool has_level = level == ValueLevel::kRelative && (is_direct || alpha == 0);
-  // Unknowns: h; the level stands in the place of h(0) = 0.
+  // Unknowns: h; the level stands in the place of h(reference) = 0.
   std::vector<Eigen::Triplet<double>> entries;
   entries.reserve(chain.next.size() + 2 * static_cast<size_t>(n));
   for (StateIndex s = 0; s < n; ++s) {
@@ -47,12 +48,12 @@ absl::StatusOr<PolicyValues> EvaluateBy(const PolicyChain& chain, double alpha, 
       const StateIndex next = chain.next[i];
       if (next == s) continue;
       diagonal += chain.weight[i];
-      if (!has_level || next != 0) entries.emplace_back(s, next, -chain.weight[i]);
+      if (!has_level || next != reference) entries.emplace_back(s, next, -chain.weight[i]);
     }
     // A state in which the chain stops is worth 0.
     const bool is_stop = !has_level && diagonal == 0 && chain.reward[s] == 0;
-    if (!has_level || s != 0) entries.emplace_back(s, s, is_stop ? 1.0 : diagonal);
-    if (has_level) entries.emplace_back(s, 0, 1.0);
+    if (!has_level || s != reference) entries.emplace_back(s, s, is_stop ? 1.0 : diagonal);
+    if (has_level) entries.emplace_back(s, reference, 1.0);
   }
   Eigen::SparseMatrix<double, Eigen::ColMajor> matrix;
   Eigen::SparseMatrix<double, Eigen::RowMajor> rows;
@@ -87,8 +88,8 @@ absl::StatusOr<PolicyValues> EvaluateBy(const PolicyChain& chain, double alpha, 
     }
     if (!step.allFinite()) return NotUnique(alpha);
     if (has_level) {
-      result.level += step[0];
-      step[0] = 0;
+      result.level += step[reference];
+      step[reference] = 0;
     }
     for (StateIndex s = 0; s < n; ++s) {
       result.values[s] += step[s];
@@ -104,11 +105,12 @@ absl::StatusOr<PolicyValues> EvaluateBy(const PolicyChain& chain, double alpha, 
 
 }  // namespace
 
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level) {
-  if (chain.num_states() <= kDirectStates) return EvaluateBy(chain, alpha, level, true);
-  auto evaluated = EvaluateBy(chain, alpha, level, false);
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level,
+                                            StateIndex reference) {
+  if (chain.num_states() <= kDirectStates) return EvaluateBy(chain, alpha, level, reference, true);
+  auto evaluated = EvaluateBy(chain, alpha, level, reference, false);
   if (evaluated.ok() || chain.num_states() > kDirectStatesAtMost) return evaluated;
-  return EvaluateBy(chain, alpha, level, true);
+  return EvaluateBy(chain, alpha, level, reference, true);
 }
 
 }  // namespace berth::mdp

@@ -31,7 +31,7 @@ struct PolicyValues {
 
 // Which constant the values are fixed by.
 enum class ValueLevel {
-  kRelative,  // h(0) = 0 and g free: the gain for alpha = 0; with discount V = h + g / alpha keeps h small. (BiCGStab
+  kRelative,  // h(reference) = 0 and g free: the gain for alpha = 0; with discount V = h + g / alpha keeps h small. (BiCGStab
               // gives V itself, and g = 0.)
   kAbsolute,  // g = 0: a chain that stops, in states of reward 0 without weights
 };
@@ -41,7 +41,9 @@ enum class ValueLevel {
 // or, above 20,000 states, if BiCGStab doesn't get there. Cost: up to 500 states that of a sparse LU factorisation;
 // beyond, that of BiCGStab with the diagonal as preconditioner, some 10 to 1,000 passes over the chain, and if it
 // doesn't settle that of the factorisation besides.
-absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level);
+// `reference`: the state of h = 0 under kRelative; one that is visited often keeps the equations well conditioned.
+absl::StatusOr<PolicyValues> EvaluatePolicy(const PolicyChain& chain, double alpha, ValueLevel level,
+                                            StateIndex reference = 0);
 
 }  // namespace berth::mdp
 
