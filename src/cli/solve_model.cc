@@ -134,6 +134,10 @@ absl::StatusOr<mdp::Criterion> CriterionOf(const SolveModelFlags& flags, const m
     return OutOfRange("--discount", *flags.discount,
                       "nothing for a model of rates; give its discount rate by --one-minus-gamma");
   }
+  if (flags.one_minus_gamma.has_value() && *flags.one_minus_gamma > 1 &&
+      file.mdp.kind() == mdp::RowKind::kProbability) {
+    return OutOfRange("--one-minus-gamma", *flags.one_minus_gamma, "above 0, at most 1");
+  }
   if (flags.is_minimize) criterion.objective = mdp::Objective::kMinimize;
   return criterion;
 }
