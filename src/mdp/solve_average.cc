@@ -293,6 +293,7 @@ absl::StatusOr<ModelSolution> SolveAverageModel(const SparseMdp& model, Objectiv
     std::vector<int32_t> choice;
     for (const bool is_lower : {true, false}) {
       std::vector<double> bound;
+      bound.reserve(gains.size());
       for (const ComponentGain& gain : gains) bound.push_back(is_lower ? gain.lower : gain.upper);
       BERTH_ASSIGN_OR_RETURN(const SparseMdp ending, EndingModel(model, quotient, bound));
       absl::StatusOr<DiscountedSolution> total = SolveTotal(ending, sweep);
