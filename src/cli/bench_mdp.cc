@@ -77,6 +77,9 @@ absl::StatusOr<mdp::SparseMdp> Garnet(int64_t states, const Flags& flags) {
   return std::move(builder).Build();
 }
 
+// One thread is timed by its CPU time, which others on the machine do not stretch; several by the wall clock.
+clockid_t ClockOf(int threads) { return threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC; }
+
 // Bytes a second at which `threads` threads read an array that no cache holds: the best of a few passes.
 double ReadBandwidth(int threads) {
   constexpr size_t kDoubles = size_t{48} << 20;  // 384 MiB
@@ -84,7 +87,7 @@ double ReadBandwidth(int threads) {
   double best = 0;
   for (int pass = 0; pass < 5; ++pass) {
     std::vector<double> sums(static_cast<size_t>(threads));
-    const double begin = CpuSeconds(CLOCK_MONOTONIC);
+    const double begin = CpuSeconds(ClockOf(threads));
     const auto read = [&](size_t part) {
       const size_t from = kDoubles * part / sums.size(), to = kDoubles * (part + 1) / sums.size();
       // Independent sums, so that no addition waits for another.
@@ -98,7 +101,7 @@ double ReadBandwidth(int threads) {
     for (size_t part = 1; part < sums.size(); ++part) others.emplace_back(read, part);
     read(0);
     for (std::thread& t : others) t.join();
-    const double seconds = CpuSeconds(CLOCK_MONOTONIC) - begin;
+    const double seconds = CpuSeconds(ClockOf(threads)) - begin;
     double total = 0;
     for (const double x : sums) total += x;
     if (total > 0) best = std::max(best, static_cast<double>(kDoubles * sizeof(double)) / seconds);
@@ -141,24 +144,21 @@ json TimeSweeps(const mdp::SparseMdp& model, const Flags& flags, mdp::Storage st
   std::vector<int32_t> policy(h.size());
   Rng rng(flags.seed + 1);
   for (Real& v : h) v = static_cast<Real>(rng.Uniform());
-  std::vector<double> wall_ms, cpu_ms;
+  std::vector<double> sweeps_ms;
   for (int i = 0; i < flags.repeats + 1; ++i) {
-    const double wall = CpuSeconds(CLOCK_MONOTONIC), cpu = CpuSeconds();
+    const double begin = CpuSeconds(ClockOf(threads));
     sweep.Greedy(h.data(), q.data(), policy.data());
-    if (i == 0) continue;  // warms up
-    wall_ms.push_back(1e3 * (CpuSeconds(CLOCK_MONOTONIC) - wall));
-    cpu_ms.push_back(1e3 * (CpuSeconds() - cpu));
+    if (i > 0) sweeps_ms.push_back(1e3 * (CpuSeconds(ClockOf(threads)) - begin));  // the first warms up
   }
   const auto transitions = static_cast<double>(model.num_transitions());
   const auto bytes = static_cast<double>(sweep.bytes_per_sweep());
   const double floor_ms = 1e3 * bytes / bandwidth;
-  // One thread is timed by its CPU time, which others on the machine do not stretch.
-  const double ms = threads == 1 ? Median(cpu_ms) : Median(wall_ms);
+  const double ms = Median(sweeps_ms);
   return {{"storage", storage == mdp::Storage::kSell8 ? "sell8" : "compressed"},
           {"precision", sizeof(Real) == 8 ? "double" : "single"},
           {"threads", threads},
           {"sweep_ms", ms},
-          {"sweep_ms_min", *std::min_element(wall_ms.begin(), wall_ms.end())},
+          {"sweep_ms_min", *std::min_element(sweeps_ms.begin(), sweeps_ms.end())},
           {"ns_per_transition", 1e6 * ms / transitions},
           {"bytes_per_transition", bytes / transitions},
           {"floor_ms", floor_ms},
@@ -173,10 +173,11 @@ absl::StatusOr<json> RunPeer(const Flags& flags, const std::string& peer, const 
     return out + "'";
   };
   const std::string command = fmt::format(
-      "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 timeout 3600 {} {} --peer {} --model {} --reference {} "
-      "--one-minus-gamma {} --epsilon {}",
+      "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 timeout 3600 {} {} --peer {} --model {} "
+      "--reference {} "
+      "--one-minus-gamma {} --epsilon {} --repeats {}",
       quoted(flags.python), quoted(flags.script), peer, quoted(model), quoted(reference), flags.one_minus_gamma,
-      flags.epsilon);
+      flags.epsilon, flags.repeats);
   FILE* const pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return absl::ResourceExhaustedError("no process is left");
   std::string text;
@@ -185,7 +186,8 @@ absl::StatusOr<json> RunPeer(const Flags& flags, const std::string& peer, const 
   const int code = pclose(pipe);
   json answer = json::parse(text, nullptr, false);
   if (code != 0 || !answer.is_object() || !answer.contains("cpu_s")) {
-    return InvalidField("peers-python", flags.python, "a Python with quantecon and stormpy, started where --peers-script is found");
+    return InvalidField("peers-python", flags.python,
+                        "a Python with quantecon and stormpy, started where --peers-script is found");
   }
   return answer;
 }
@@ -196,9 +198,13 @@ absl::Status Run(const Flags& flags) {
   LogInfo("reads {:.1f} GB/s with one thread, {:.1f} with two", bandwidth[0] / 1e9, bandwidth[1] / 1e9);
   json results = json::array();
   Table sweeps{fmt::format("one greedy sweep, Garnet of {} actions x {} successors", flags.actions, flags.successors),
-               {"states", "storage", "precision", "threads", "ms", "ns/transition", "bytes/transition", "floor, ms", "of the floor"}, {}};
-  Table solves{fmt::format("whole solve to a certified {:g}, gamma = {:g}, one thread", flags.epsilon, 1 - flags.one_minus_gamma),
-               {"states", "program", "CPU s", "sweeps", "error claimed", "true error", "times ours"}, {}};
+               {"states", "storage", "precision", "threads", "ms", "ns/transition", "bytes/transition", "floor, ms",
+                "of the floor"},
+               {}};
+  Table solves{fmt::format("whole solve to a certified {:g}, gamma = {:g}, one thread", flags.epsilon,
+                           1 - flags.one_minus_gamma),
+               {"states", "program", "CPU s", "sweeps", "error claimed", "true error", "times ours"},
+               {}};
   for (const uint64_t size : sizes) {
     const auto states = static_cast<int64_t>(size);
     if (states < flags.successors || states > 100'000'000) {
@@ -206,15 +212,20 @@ absl::Status Run(const Flags& flags) {
     }
     LogInfo("bench mdp: {} states", states);
     BERTH_ASSIGN_OR_RETURN(mdp::SparseMdp model, Garnet(states, flags));
-    json entry{{"states", states}, {"transitions", model.num_transitions()}, {"sweeps", json::array()}, {"solves", json::array()}};
+    json entry{{"states", states},
+               {"transitions", model.num_transitions()},
+               {"sweeps", json::array()},
+               {"solves", json::array()}};
     for (const mdp::Storage storage : {mdp::Storage::kCompressed, mdp::Storage::kSell8}) {
       for (const int threads : {1, 2}) {
         for (const bool is_double : {true, false}) {
           json timed = is_double ? TimeSweeps<double>(model, flags, storage, threads, bandwidth[threads - 1])
                                  : TimeSweeps<float>(model, flags, storage, threads, bandwidth[threads - 1]);
-          sweeps.rows.push_back({fmt::format("{}", states), timed["storage"], timed["precision"], fmt::format("{}", threads),
-                                 fmt::format("{:.2f}", timed["sweep_ms"].get<double>()), fmt::format("{:.3f}", timed["ns_per_transition"].get<double>()),
-                                 fmt::format("{:.1f}", timed["bytes_per_transition"].get<double>()), fmt::format("{:.2f}", timed["floor_ms"].get<double>()),
+          sweeps.rows.push_back({fmt::format("{}", states), timed["storage"], timed["precision"],
+                                 fmt::format("{}", threads), fmt::format("{:.2f}", timed["sweep_ms"].get<double>()),
+                                 fmt::format("{:.3f}", timed["ns_per_transition"].get<double>()),
+                                 fmt::format("{:.1f}", timed["bytes_per_transition"].get<double>()),
+                                 fmt::format("{:.2f}", timed["floor_ms"].get<double>()),
                                  fmt::format("{:.0f} %", 100 * timed["of_floor_ratio"].get<double>())});
           entry["sweeps"].push_back(std::move(timed));
         }
@@ -232,23 +243,35 @@ absl::Status Run(const Flags& flags) {
         std::optional<mdp::ModelSolution> solution;
         for (int i = 0; i < repeats; ++i) {
           const double begin = CpuSeconds();
-          BERTH_ASSIGN_OR_RETURN(solution, mdp::SolveModel(model, {.one_minus_gamma = flags.one_minus_gamma}, method, options));
+          BERTH_ASSIGN_OR_RETURN(solution,
+                                 mdp::SolveModel(model, {.one_minus_gamma = flags.one_minus_gamma}, method, options));
           seconds.push_back(CpuSeconds() - begin);
         }
         if (reference.empty()) reference = Reference(model, flags.one_minus_gamma, solution->values, solution->policy);
         double error = 0;
-        for (size_t s = 0; s < reference.size(); ++s) error = std::max(error, std::abs(solution->values[s] - reference[s]));
+        for (size_t s = 0; s < reference.size(); ++s)
+          error = std::max(error, std::abs(solution->values[s] - reference[s]));
         const double cpu_s = Median(seconds);
         if (own_s == 0) own_s = cpu_s;
-        entry["solves"].push_back({{"program", name}, {"cpu_s", cpu_s}, {"cpu_s_min", *std::min_element(seconds.begin(), seconds.end())}, {"sweeps", solution->sweeps}, {"claimed_error", solution->error},
-                                   {"true_error", error}, {"stop_reason", mdp::StopReasonName(solution->stop)}, {"ratio", cpu_s / own_s}});
-        solves.rows.push_back({fmt::format("{}", states), name, fmt::format("{:.3f}", cpu_s), fmt::format("{}", solution->sweeps),
-                               fmt::format("{:.1e}", solution->error), fmt::format("{:.1e}", error), fmt::format("{:.2f}", cpu_s / own_s)});
+        entry["solves"].push_back({{"program", name},
+                                   {"cpu_s", cpu_s},
+                                   {"cpu_s_min", *std::min_element(seconds.begin(), seconds.end())},
+                                   {"sweeps", solution->sweeps},
+                                   {"claimed_error", solution->error},
+                                   {"true_error", error},
+                                   {"stop_reason", mdp::StopReasonName(solution->stop)},
+                                   {"ratio", cpu_s / own_s}});
+        solves.rows.push_back({fmt::format("{}", states), name, fmt::format("{:.3f}", cpu_s),
+                               fmt::format("{}", solution->sweeps), fmt::format("{:.1e}", solution->error),
+                               fmt::format("{:.1e}", error), fmt::format("{:.2f}", cpu_s / own_s)});
         return absl::OkStatus();
       };
-      BERTH_RETURN_IF_ERROR(solve("berth, modified policy iteration", mdp::Method::kModifiedPolicyIteration, false, flags.repeats));
-      BERTH_RETURN_IF_ERROR(solve("berth, the same, single precision first", mdp::Method::kModifiedPolicyIteration, true, flags.repeats));
-      BERTH_RETURN_IF_ERROR(solve("berth, value iteration", mdp::Method::kValueIteration, false, std::min(3, flags.repeats)));
+      BERTH_RETURN_IF_ERROR(
+          solve("berth, modified policy iteration", mdp::Method::kModifiedPolicyIteration, false, flags.repeats));
+      BERTH_RETURN_IF_ERROR(
+          solve("berth, the same, single precision first", mdp::Method::kModifiedPolicyIteration, true, flags.repeats));
+      BERTH_RETURN_IF_ERROR(
+          solve("berth, value iteration", mdp::Method::kValueIteration, false, std::min(3, flags.repeats)));
       BERTH_RETURN_IF_ERROR(solve("berth, policy iteration", mdp::Method::kPolicyIteration, false, 1));
       if (flags.has_peers) {
         const auto folder = std::filesystem::temp_directory_path() / fmt::format("berth-bench-mdp-{}", getpid());
@@ -260,15 +283,21 @@ absl::Status Run(const Flags& flags) {
         const std::unique_ptr<const std::filesystem::path, decltype(remove)> cleanup(&folder, remove);
         const std::string file = (folder / "model.umb").string(), values = (folder / "reference.f64").string();
         BERTH_RETURN_IF_ERROR(mdp::WriteModelFile(file, {.mdp = model}));
-        std::ofstream(values, std::ios::binary).write(reinterpret_cast<const char*>(reference.data()), static_cast<std::streamsize>(reference.size() * sizeof(double)));
+        std::ofstream(values, std::ios::binary)
+            .write(reinterpret_cast<const char*>(reference.data()),
+                   static_cast<std::streamsize>(reference.size() * sizeof(double)));
         for (const std::string& peer : SplitList(flags.peers)) {
           LogInfo("bench mdp: {} states, {}", states, peer);
           BERTH_ASSIGN_OR_RETURN(json answer, RunPeer(flags, peer, file, values));
           const double cpu_s = answer["cpu_s"].get<double>();
-          answer["program"] = fmt::format("{} {}, {}", peer.substr(0, peer.find('-')), answer["version"].get<std::string>(), answer["method"].get<std::string>());
+          answer["program"] = fmt::format("{} {}, {}", peer.substr(0, peer.find('-')),
+                                          answer["version"].get<std::string>(), answer["method"].get<std::string>());
           answer["ratio"] = cpu_s / own_s;
-          solves.rows.push_back({fmt::format("{}", states), answer["program"], fmt::format("{:.3f}", cpu_s), answer["iterations"].is_null() ? "" : answer["iterations"].dump(),
-                                 answer["bounds"].is_null() ? "none" : fmt::format("{:.1e}", flags.epsilon), fmt::format("{:.1e}", answer["error"].get<double>()), fmt::format("{:.2f}", cpu_s / own_s)});
+          solves.rows.push_back(
+              {fmt::format("{}", states), answer["program"], fmt::format("{:.3f}", cpu_s),
+               answer["iterations"].is_null() ? "" : answer["iterations"].dump(),
+               answer["bounds"].is_null() ? "none" : fmt::format("{:.1e}", answer["claimed_error"].get<double>()),
+               fmt::format("{:.1e}", answer["error"].get<double>()), fmt::format("{:.2f}", cpu_s / own_s)});
           entry["solves"].push_back(std::move(answer));
         }
       }
@@ -278,8 +307,11 @@ absl::Status Run(const Flags& flags) {
   if (flags.json) {
     fmt::print("{}\n", json{{"results", results},
                             {"read_gb_per_s", {bandwidth[0] / 1e9, bandwidth[1] / 1e9}},
-                            {"actions", flags.actions}, {"successors", flags.successors}, {"seed", flags.seed},
-                            {"machine", MachineJson()}}.dump(1));
+                            {"actions", flags.actions},
+                            {"successors", flags.successors},
+                            {"seed", flags.seed},
+                            {"machine", MachineJson()}}
+                           .dump(1));
   } else {
     fmt::print("{}", TextTable(sweeps));
     if (!solves.rows.empty()) fmt::print("\n{}", TextTable(solves));
@@ -289,20 +321,28 @@ absl::Status Run(const Flags& flags) {
 
 const BenchRegistration kMdp("mdp", [](CLI::App& app, VerbResult& result) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* bench = app.add_subcommand("mdp", "Sweeps and certified solves of random MDPs, beside the speed of the memory and public solvers");
-  bench->footer("Examples:\n  berth bench mdp --json\n  berth bench mdp --states 100000,1000000 --peers --peers-python VENV/bin/python\n"
-                "  berth bench mdp --states 10000,100000,1000000,10000000 --actions 2 --sweeps-only");
+  CLI::App* bench = app.add_subcommand(
+      "mdp", "Sweeps and certified solves of random MDPs, beside the speed of the memory and public solvers");
+  bench->footer(
+      "Examples:\n  berth bench mdp --json\n  berth bench mdp --states 100000,1000000 --peers --peers-python "
+      "VENV/bin/python\n"
+      "  berth bench mdp --states 10000,100000,1000000,10000000 --actions 2 --sweeps-only");
   bench->add_option("--states", flags->states, "sizes")->capture_default_str();
   bench->add_option("--actions", flags->actions, "of a state")->check(CLI::Range(1, 1000))->capture_default_str();
-  bench->add_option("--successors", flags->successors, "of an action")->check(CLI::Range(1, 1000))->capture_default_str();
+  bench->add_option("--successors", flags->successors, "of an action")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   bench->add_option("--one-minus-gamma", flags->one_minus_gamma, "1 - gamma")->capture_default_str();
   bench->add_option("--epsilon", flags->epsilon, "certified error of a whole solve")->capture_default_str();
-  bench->add_option("--repeats", flags->repeats, "the median of so many is printed")->check(CLI::Range(1, 1000))->capture_default_str();
+  bench->add_option("--repeats", flags->repeats, "the median of so many is printed")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   bench->add_option("--seed", flags->seed, "of the draw")->capture_default_str();
   bench->add_flag("--sweeps-only", flags->sweeps_only, "no whole solves");
   bench->add_flag("--peers", flags->has_peers, "QuantEcon and Storm on the same draw too, in processes of their own");
   bench->add_option("--peers-list", flags->peers, "which")->capture_default_str();
-  bench->add_option("--peers-python", flags->python, "a Python that has them (pip install quantecon stormpy)")->capture_default_str();
+  bench->add_option("--peers-python", flags->python, "a Python that has them (pip install quantecon stormpy)")
+      ->capture_default_str();
   bench->add_option("--peers-script", flags->script, "the script that runs them")->capture_default_str();
   bench->add_flag("--json", flags->json, "for programs");
   bench->callback([flags, &result] { result.status = Run(*flags); });

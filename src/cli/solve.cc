@@ -8,6 +8,7 @@
 #include "base/quantity.h"
 #include "base/status.h"
 #include "cli/solve_model.h"
+#include "cli/solve_plot.h"
 #include "cli/verbs.h"
 #include "env/node_mdp/index_policy.h"
 #include "fmt/format.h"
@@ -24,6 +25,7 @@ struct Flags {
   double tolerance = NodeMdpOptions().gain_tolerance;
   int32_t max_states = NodeMdpOptions().max_states;
   std::string out;
+  std::string plot, plot_x = "cpu", plot_y = "memory", plot_shape;
   bool json = false;
   SolveModelFlags model;
 };
@@ -182,7 +184,30 @@ bool BeatsBestFit(const IndexSolution& solution) {
                      [&](const IndexTrial& t) { return sum(t) <= sum(solution.trials[0]); });
 }
 
+absl::Status ValidatePlot(const Flags& flags) {
+  if (flags.plot.empty()) return absl::OkStatus();
+  BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.plot));
+  BERTH_RETURN_IF_ERROR(ValidateResource("--plot-x", flags.plot_x));
+  BERTH_RETURN_IF_ERROR(ValidateResource("--plot-y", flags.plot_y));
+  if (flags.plot_x == flags.plot_y) return InvalidField("--plot-y", flags.plot_y, "another resource than --plot-x");
+  return absl::OkStatus();
+}
+
+absl::Status WritePlot(const Flags& flags, const NodeMdpSolution& solution) {
+  std::vector<std::string> names;
+  for (const NodeMdpShape& shape : solution.shapes) {
+    names.push_back(shape.name);
+    if (!flags.plot_shape.empty() && shape.name != flags.plot_shape) continue;
+    BERTH_RETURN_IF_ERROR(
+        WriteSvg(flags.plot, DrawSvg(DrawTable(shape.name, shape.table, flags.plot_x, flags.plot_y))));
+    LogInfo("wrote the plot");
+    return absl::OkStatus();
+  }
+  return InvalidField("--plot-shape", flags.plot_shape, fmt::format("{}", fmt::join(names, ", ")));
+}
+
 absl::Status Run(const Flags& flags) {
+  BERTH_RETURN_IF_ERROR(ValidatePlot(flags));
   BERTH_ASSIGN_OR_RETURN(Workload workload, LoadWorkloadByNameOrFile(flags.workload));
   if (flags.nodes != 0) {
     BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, flags.nodes));
@@ -208,6 +233,7 @@ absl::Status Run(const Flags& flags) {
         WriteTableFile(flags.out, {workload.name, solution.mdp.m, solution.mdp.design_load, TablesOf(solution.mdp)}));
     LogInfo("wrote the tables to {}; use them with --model", flags.out);
   }
+  if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(WritePlot(flags, solution.mdp));
   const nlohmann::json json = SolutionJson(workload, solution, seconds);
   if (flags.json)
     fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -224,23 +250,34 @@ const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
   verb->footer(
       "Example:\n  berth solve --workload vm-like --json\n  berth solve --workload vm-like --out vm-like.table.json\n"
       "  berth evaluate --workload vm-like --policies best-fit --model vm-like.table.json\n"
+      "  berth solve --workload vm-like --plot vm-like.svg --plot-x cpu --plot-y memory\n"
       "  berth solve --model maze.umb --total --method all --epsilon 1e-9 --json\n"
       "  berth solve --model queue.csv --one-minus-gamma 1e-6");
-  verb->add_option("--workload", flags->workload, "a built-in workload or a file in Berth's format, without GPUs")
-      ->capture_default_str();
-  verb->add_option("--nodes", flags->nodes, "scale the workload to this many nodes; 0 = as it is")
-      ->capture_default_str();
-  verb->add_option("--load", flags->load, "offered load that prices are made for")->capture_default_str();
-  verb->add_option("--m", flags->m, "nodes that compete for a pod; 0 = chosen by simulation")->capture_default_str();
-  verb->add_option("--tolerance", flags->tolerance, "certified half width of the gain, as a share of what is offered")
-      ->capture_default_str();
-  verb->add_option("--max-states", flags->max_states, "of one node shape; the grid is coarsened to it")
-      ->capture_default_str();
-  verb->add_option("--out", flags->out, "write the tables to this file");
+  CLI::Option* const model = AddSolveModelOptions(verb, flags->model);
+  const auto of_workload = [&](CLI::Option* option) { option->group("Of a workload")->excludes(model); };
+  of_workload(
+      verb->add_option("--workload", flags->workload, "a built-in workload or a file in Berth's format, without GPUs")
+          ->capture_default_str());
+  of_workload(verb->add_option("--nodes", flags->nodes, "scale the workload to this many nodes; 0 = as it is")
+                  ->capture_default_str());
+  of_workload(verb->add_option("--load", flags->load, "offered load that prices are made for")->capture_default_str());
+  of_workload(verb->add_option("--m", flags->m, "nodes that compete for a pod; 0 = chosen by simulation")
+                  ->capture_default_str());
+  of_workload(verb->add_option("--tolerance", flags->tolerance,
+                               "certified half width of the gain, as a share of what is offered")
+                  ->capture_default_str());
+  of_workload(verb->add_option("--max-states", flags->max_states, "of one node shape; the grid is coarsened to it")
+                  ->capture_default_str());
+  of_workload(verb->add_option("--out", flags->out, "write the tables to this file"));
+  of_workload(verb->add_option("--plot-x", flags->plot_x, "resource across: cpu or memory")->capture_default_str());
+  of_workload(verb->add_option("--plot-y", flags->plot_y, "resource upwards")->capture_default_str());
+  of_workload(verb->add_option("--plot-shape", flags->plot_shape, "node shape; the first without it"));
+  verb->add_option("--plot", flags->plot,
+                   "draw h over two free resources, or of a model file the values with their bounds, to this .svg");
   verb->add_flag("--json", flags->json, "for programs");
-  AddSolveModelOptions(verb, flags->model);
   verb->callback([flags, &result] {
     flags->model.json = flags->json;
+    flags->model.plot = flags->plot;
     result.status = flags->model.model.empty() ? Run(*flags) : RunSolveModel(flags->model);
   });
 });

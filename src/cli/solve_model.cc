@@ -3,16 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "cli/machine.h"
+#include "cli/solve_plot.h"
 #include "fmt/format.h"
 #include "mdp/solve.h"
 #include "nlohmann/json.hpp"
@@ -34,29 +35,30 @@ double ProcessCpuSeconds() {
 // Progress towards a tolerance goes by digits: the error shrinks by about the same factor each second.
 class DigitProgress {
  public:
-  DigitProgress(const std::string& title, double epsilon, bool is_quiet)
-      : title_(title), epsilon_(std::max(epsilon, 1e-300)), is_quiet_(is_quiet) {}
+  DigitProgress(const char* title, double epsilon) : title_(title), epsilon_(std::max(epsilon, 1e-300)) {}
 
   bool operator()(const mdp::Progress& progress) {
     if (!(progress.error > 0) || !std::isfinite(progress.error)) return true;
     const double digits = std::log10(progress.error / epsilon_);
-    if (bar_ == nullptr) {
-      first_ = digits;
-      bar_ = std::make_unique<Progress>(title_, std::max<int64_t>(1, std::llround(100 * digits)), "hundredths of a digit",
-                                        is_quiet_);
-    }
-    const int64_t done = std::max<int64_t>(done_, std::llround(100 * (first_ - digits)));
+    if (!first_.has_value()) first_ = digits;
+    // What is done at once needs no bar.
+    if (bar_ == nullptr && Clock::Real().MonotonicMicros() - start_us_ < kQuietUs) return true;
+    if (bar_ == nullptr) bar_ = std::make_unique<Progress>(title_, 100, "% of the digits");
+    const double share = *first_ > 0 ? (*first_ - digits) / *first_ : 1;
+    const int64_t done = std::clamp<int64_t>(std::llround(100 * share), done_, 100);
     bar_->Advance(done - done_, fmt::format("{} sweeps, certified error {:.3g}", progress.sweeps, progress.error));
     done_ = done;
     return true;
   }
 
  private:
-  const std::string title_;
+  static constexpr int64_t kQuietUs = 500'000;
+
+  const char* const title_;
   const double epsilon_;
-  const bool is_quiet_;
+  const int64_t start_us_ = Clock::Real().MonotonicMicros();
   std::unique_ptr<Progress> bar_;
-  double first_ = 0;
+  std::optional<double> first_;
   int64_t done_ = 0;
 };
 
@@ -76,31 +78,100 @@ double OneMinus(double gamma) {
   return static_cast<double>(denominator - numerator) / static_cast<double>(denominator);
 }
 
+absl::Status OutOfRange(const char* flag, double value, const char* accepted) {
+  return InvalidField(flag, fmt::format("{}", value), accepted);
+}
+
+absl::Status ValidateFlags(const SolveModelFlags& flags) {
+  if (!(flags.epsilon >= 0) || !std::isfinite(flags.epsilon)) {
+    return OutOfRange("--epsilon", flags.epsilon, "a finite number, 0 or more");
+  }
+  if (!(flags.time_limit_s >= 0)) return OutOfRange("--time-limit", flags.time_limit_s, "0 (none) or more seconds");
+  if (flags.max_sweeps < 1) return OutOfRange("--max-sweeps", static_cast<double>(flags.max_sweeps), "1 or more");
+  if (flags.threads < 1 || flags.threads > 256) return OutOfRange("--threads", flags.threads, "1 to 256");
+  constexpr int64_t kMostMib = int64_t{1} << 40;
+  if (flags.max_memory_mib < 0 || flags.max_memory_mib > kMostMib) {
+    return InvalidField("--max-memory-mib", fmt::format("{}", flags.max_memory_mib),
+                        fmt::format("0 (none) to {}", kMostMib));
+  }
+  if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.plot));
+  if (flags.horizon.has_value() && *flags.horizon < 0) {
+    return InvalidField("--horizon", fmt::format("{}", *flags.horizon), "0 or more steps");
+  }
+  // With a number of steps there may be no discount at all.
+  if (const auto gamma = flags.discount;
+      gamma.has_value() && !(*gamma >= 0 && (*gamma < 1 || (flags.horizon && *gamma == 1)))) {
+    return OutOfRange("--discount", *gamma, "0 or more, and below 1");
+  }
+  if (const auto alpha = flags.one_minus_gamma;
+      alpha.has_value() && !(std::isfinite(*alpha) && (*alpha > 0 || (flags.horizon && *alpha == 0)))) {
+    return OutOfRange("--one-minus-gamma", *alpha, "above 0; at most 1, but for a model of rates");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<mdp::Criterion> CriterionOf(const SolveModelFlags& flags, const mdp::ModelFile& file) {
+  constexpr char kAccepted[] =
+      "one of --one-minus-gamma, --discount, --average, --total, --horizon (with a discount or not)";
   mdp::Criterion criterion = file.criterion.value_or(mdp::Criterion{});
-  const bool has_discount = flags.one_minus_gamma >= 0 || flags.discount >= 0;
-  const int given = (has_discount && flags.horizon < 0 ? 1 : 0) + (flags.is_average ? 1 : 0) + (flags.is_total ? 1 : 0) +
-                    (flags.horizon >= 0 ? 1 : 0);
-  if (given > 1 || (flags.one_minus_gamma >= 0 && flags.discount >= 0)) {
-    return InvalidField("criterion", "more than one",
-                        "one of --one-minus-gamma, --discount, --average, --total, --horizon (with a discount or not)");
+  const bool has_discount = flags.one_minus_gamma.has_value() || flags.discount.has_value();
+  const bool has_horizon = flags.horizon.has_value();
+  const int given = int{has_discount && !has_horizon} + int{flags.is_average} + int{flags.is_total} + int{has_horizon};
+  if (given > 1 || (flags.one_minus_gamma.has_value() && flags.discount.has_value())) {
+    return InvalidField("criterion", "more than one", kAccepted);
   }
-  if (given == 0 && !file.criterion.has_value()) {
-    return InvalidField("criterion", "none", "one of --one-minus-gamma, --discount, --average, --total, --horizon");
-  }
+  if (given == 0 && !file.criterion.has_value()) return InvalidField("criterion", "none", kAccepted);
   if (given == 1) {
-    criterion.kind = flags.is_average       ? mdp::CriterionKind::kAverage
-                     : flags.is_total       ? mdp::CriterionKind::kTotal
-                     : flags.horizon >= 0   ? mdp::CriterionKind::kFinite
-                                            : mdp::CriterionKind::kDiscounted;
-    criterion.one_minus_gamma = flags.one_minus_gamma >= 0 ? flags.one_minus_gamma
-                                : flags.discount >= 0      ? OneMinus(flags.discount)
-                                                           : 0;
-    criterion.horizon = std::max<int64_t>(0, flags.horizon);
-    if (!file.criterion.has_value()) criterion.objective = mdp::Objective::kMaximize;
+    criterion.kind = flags.is_average ? mdp::CriterionKind::kAverage
+                     : flags.is_total ? mdp::CriterionKind::kTotal
+                     : has_horizon    ? mdp::CriterionKind::kFinite
+                                      : mdp::CriterionKind::kDiscounted;
+    criterion.one_minus_gamma =
+        flags.discount.has_value() ? OneMinus(*flags.discount) : flags.one_minus_gamma.value_or(0);
+    criterion.horizon = flags.horizon.value_or(0);
+  }
+  if (flags.discount.has_value() && file.mdp.kind() == mdp::RowKind::kRate) {
+    return OutOfRange("--discount", *flags.discount,
+                      "nothing for a model of rates; give its discount rate by --one-minus-gamma");
+  }
+  if (flags.one_minus_gamma.has_value() && *flags.one_minus_gamma > 1 &&
+      file.mdp.kind() == mdp::RowKind::kProbability) {
+    return OutOfRange("--one-minus-gamma", *flags.one_minus_gamma, "above 0, at most 1");
   }
   if (flags.is_minimize) criterion.objective = mdp::Objective::kMinimize;
   return criterion;
+}
+
+// The value of every state, or of some of many, between its bounds.
+Plot PlotOf(const json& answer) {
+  constexpr size_t kMostPoints = 500;
+  const json& r = *std::min_element(
+      answer["results"].begin(), answer["results"].end(),
+      [](const json& a, const json& b) { return a["error"].get<double>() < b["error"].get<double>(); });
+  Plot plot{.title = fmt::format("{}, {}, by {}", answer["model"].get<std::string>(),
+                                 answer["criterion"].get<std::string>(), r["method"].get<std::string>()),
+            .x_label = "state",
+            .y_label = "value",
+            .series = {}};
+  Series series{.name = "value and bounds", .x = {}, .y = {}, .low = {}, .high = {}};
+  const size_t n = r["value"].size(), points = std::min(n, kMostPoints);
+  for (size_t i = 0; i < points; ++i) {
+    const size_t s = points > 1 ? i * (n - 1) / (points - 1) : 0;
+    series.x.push_back(static_cast<double>(s));
+    series.y.push_back(r["value"][s].get<double>());
+    series.low.push_back(r["lower"][s].get<double>());
+    series.high.push_back(r["upper"][s].get<double>());
+  }
+  // Bounds that nearly touch would make an axis on which all numbers look alike.
+  const double low = *std::min_element(series.low.begin(), series.low.end());
+  const double high = *std::max_element(series.high.begin(), series.high.end());
+  const double size = std::max(std::abs(low), std::abs(high));
+  if (high - low <= 1e-4 * size) {
+    plot.y_low = low - 0.01 * size;
+    plot.y_high = high + 0.01 * size;
+  }
+  plot.series.push_back(std::move(series));
+  return plot;
 }
 
 json SolutionJson(const mdp::SparseMdp& model, const mdp::ModelSolution& solution, double cpu_s) {
@@ -144,7 +215,8 @@ void Print(const json& answer) {
                  (r["upper"][s].get<double>() - r["lower"][s].get<double>()) / 2, r["policy"][s].get<int>(),
                  fmt::join(r["optimal_actions"][s].get<std::vector<int>>(), " "));
     }
-    if (value.size() > kShownStates) fmt::print("{:>10} and {} more; all of them with --json\n", "", value.size() - kShownStates);
+    if (value.size() > kShownStates)
+      fmt::print("{:>10} and {} more; all of them with --json\n", "", value.size() - kShownStates);
   }
   for (const json& s : answer["skipped"]) {
     fmt::print("\nskipped {}: {}\n", s["method"].get<std::string>(), s["reason"].get<std::string>());
@@ -153,41 +225,49 @@ void Print(const json& answer) {
 
 }  // namespace
 
-void AddSolveModelOptions(CLI::App* verb, SolveModelFlags& flags) {
-  const char* group = "Of a model file";
-  verb->add_option("--model", flags.model, "solve this file: .umb, .tra (PRISM explicit), .csv or .json")->group(group);
-  verb->add_option("--method", flags.method,
+CLI::Option* AddSolveModelOptions(CLI::App* verb, SolveModelFlags& flags) {
+  constexpr char kGroup[] = "Of a model file";
+  CLI::Option* const model =
+      verb->add_option("--model", flags.model, "solve this file: .umb, .tra (PRISM explicit), .csv or .json")
+          ->group(kGroup);
+  const auto of_model = [&](CLI::Option* option) { option->group(kGroup)->needs(model); };
+  of_model(verb->add_option(
+                   "--method", flags.method,
                    "auto, all, value-iteration, gauss-seidel, anderson, modified-policy-iteration, policy-iteration, "
                    "topological or backward-induction")
-      ->capture_default_str()
-      ->group(group);
-  verb->add_option("--epsilon", flags.epsilon, "wanted certified error of every value")->capture_default_str()->group(group);
-  verb->add_option("--one-minus-gamma", flags.one_minus_gamma,
-                   "discounted reward: 1 - gamma itself, or for a model of rates the discount rate")
-      ->group(group);
-  verb->add_option("--discount", flags.discount, "discounted reward: gamma; its decimal digits are taken as exact")->group(group);
-  verb->add_flag("--average", flags.is_average, "long-run average reward")->group(group);
-  verb->add_flag("--total", flags.is_total, "total reward until an absorbing state")->group(group);
-  verb->add_option("--horizon", flags.horizon, "reward of so many steps")->group(group);
-  verb->add_flag("--minimize", flags.is_minimize, "rewards are costs")->group(group);
-  verb->add_option("--threads", flags.threads, "of value-iteration and modified-policy-iteration; the bits don't depend on it")
-      ->capture_default_str()
-      ->group(group);
-  verb->add_option("--storage", flags.storage, "compressed or sell8: how the model is laid out for those two")
-      ->check(CLI::IsMember({"compressed", "sell8"}))
-      ->capture_default_str()
-      ->group(group);
-  verb->add_flag("--single-precision-first", flags.starts_in_single_precision, "those two start in single precision")->group(group);
-  verb->add_option("--time-limit", flags.time_limit_s, "seconds; then the best bounds so far; 0 = none")->group(group);
-  verb->add_option("--max-sweeps", flags.max_sweeps, "then the best bounds so far")->capture_default_str()->group(group);
-  verb->add_option("--max-memory-mib", flags.max_memory_mib, "refuse a method that needs more beside the model; 0 = no limit")->group(group);
-  verb->add_option("--reward", flags.read.reward, "which reward of a .umb, where it has several")->group(group);
-  verb->add_option("--absorbing-label", flags.read.absorbing_label, "label of the states where a total reward stops (.umb, .tra)")->group(group);
-  verb->add_flag("--rates", flags.is_rates, "the numbers of a .tra are rates")->group(group);
-  verb->add_option("--write", flags.out, "write the model to this file too: .umb, .tra, .csv or .json")->group(group);
+               ->capture_default_str());
+  of_model(
+      verb->add_option("--epsilon", flags.epsilon, "wanted certified error of every value")->capture_default_str());
+  of_model(verb->add_option("--one-minus-gamma", flags.one_minus_gamma,
+                            "discounted reward: 1 - gamma itself, or for a model of rates the discount rate"));
+  of_model(verb->add_option("--discount", flags.discount,
+                            "discounted reward: gamma; its decimal digits are taken as exact"));
+  of_model(verb->add_flag("--average", flags.is_average, "long-run average reward"));
+  of_model(verb->add_flag("--total", flags.is_total, "total reward until an absorbing state"));
+  of_model(verb->add_option("--horizon", flags.horizon, "reward of so many steps"));
+  of_model(verb->add_flag("--minimize", flags.is_minimize, "rewards are costs"));
+  of_model(verb->add_option("--threads", flags.threads,
+                            "of value-iteration and modified-policy-iteration; the bits don't depend on it")
+               ->capture_default_str());
+  of_model(verb->add_option("--storage", flags.storage, "compressed or sell8: how the model is laid out for those two")
+               ->check(CLI::IsMember({"compressed", "sell8"}))
+               ->capture_default_str());
+  of_model(verb->add_flag("--single-precision-first", flags.starts_in_single_precision,
+                          "those two start in single precision"));
+  of_model(verb->add_option("--time-limit", flags.time_limit_s, "seconds; then the best bounds so far; 0 = none"));
+  of_model(verb->add_option("--max-sweeps", flags.max_sweeps, "then the best bounds so far")->capture_default_str());
+  of_model(verb->add_option("--max-memory-mib", flags.max_memory_mib,
+                            "skip a method that needs more beside the model; 0 = no limit"));
+  of_model(verb->add_option("--reward", flags.read.reward, "which reward of a .umb, where it has several"));
+  of_model(verb->add_option("--absorbing-label", flags.read.absorbing_label,
+                            "label of the states where a total reward stops (.umb, .tra)"));
+  of_model(verb->add_flag("--rates", flags.is_rates, "the numbers of a .tra are rates"));
+  of_model(verb->add_option("--write", flags.out, "write the model to this file too: .umb, .tra, .csv or .json"));
+  return model;
 }
 
 absl::Status RunSolveModel(const SolveModelFlags& flags) {
+  BERTH_RETURN_IF_ERROR(ValidateFlags(flags));
   mdp::ReadOptions read = flags.read;
   if (flags.is_rates) read.tra_kind = mdp::RowKind::kRate;
   BERTH_ASSIGN_OR_RETURN(const mdp::ModelFile file, mdp::ReadModelFile(flags.model, read));
@@ -200,7 +280,7 @@ absl::Status RunSolveModel(const SolveModelFlags& flags) {
   } else {
     std::string names = "auto, all";
     for (const mdp::Method m : mdp::kAllMethods) names += std::string(", ") + mdp::MethodName(m);
-    return InvalidField("method", flags.method, names);
+    return InvalidField("--method", flags.method, names);
   }
   mdp::ModelSolveOptions options;
   options.epsilon = flags.epsilon;
@@ -220,14 +300,22 @@ absl::Status RunSolveModel(const SolveModelFlags& flags) {
               {"skipped", json::array()}};
   if (criterion.one_minus_gamma > 0) answer["one_minus_gamma"] = criterion.one_minus_gamma;
   if (criterion.kind == mdp::CriterionKind::kFinite) answer["horizon"] = criterion.horizon;
+  // Before the work: what can't be written is better known now.
+  if (!flags.out.empty()) {
+    mdp::ModelFile written = file;
+    written.criterion = criterion;
+    BERTH_RETURN_IF_ERROR(mdp::WriteModelFile(flags.out, written));
+    LogInfo("wrote the model");
+  }
   for (const mdp::Method method : methods) {
-    DigitProgress progress(mdp::MethodName(method), flags.epsilon, false);
+    DigitProgress progress(mdp::MethodName(method), flags.epsilon);
     options.progress = [&](const mdp::Progress& at) { return progress(at); };
     const double begin = ProcessCpuSeconds();
     const auto solution = mdp::SolveModel(file.mdp, criterion, method, options, file.is_absorbing);
     const double cpu_s = ProcessCpuSeconds() - begin;
     const absl::StatusCode code = solution.status().code();
-    if (code == absl::StatusCode::kFailedPrecondition || code == absl::StatusCode::kResourceExhausted) {
+    if (code == absl::StatusCode::kFailedPrecondition || code == absl::StatusCode::kResourceExhausted ||
+        code == absl::StatusCode::kDeadlineExceeded) {
       answer["skipped"].push_back(
           {{"method", mdp::MethodName(method)}, {"reason", std::string(solution.status().message())}});
       continue;
@@ -235,11 +323,13 @@ absl::Status RunSolveModel(const SolveModelFlags& flags) {
     if (!solution.ok()) return solution.status();
     answer["results"].push_back(SolutionJson(file.mdp, *solution, cpu_s));
   }
-  if (!flags.out.empty()) {
-    mdp::ModelFile written = file;
-    if (!written.criterion.has_value()) written.criterion = criterion;
-    BERTH_RETURN_IF_ERROR(mdp::WriteModelFile(flags.out, written));
-    LogInfo("wrote the model");
+  if (!flags.plot.empty()) {
+    if (answer["results"].empty()) {
+      return absl::FailedPreconditionError(
+          fmt::format("--plot has nothing to draw: {}", answer["skipped"][0]["reason"].get<std::string>()));
+    }
+    BERTH_RETURN_IF_ERROR(WriteSvg(flags.plot, DrawSvg(PlotOf(answer))));
+    LogInfo("wrote the plot");
   }
   if (flags.json) {
     answer["machine"] = MachineJson();

@@ -109,6 +109,7 @@ absl::StatusOr<std::string> DrawSvg(const Plot& plot) {
       "set terminal svg size 860,480 dynamic font 'sans-serif,13' background rgb 'white'\n"
       "set title {}\nset xlabel {}\nset ylabel {}\nset key outside right\nset grid\nset style fill solid 0.5\n",
       Literal(plot.title), Literal(plot.x_label), Literal(plot.y_label));
+  if (plot.y_low < plot.y_high) script += fmt::format("set yrange [{}:{}]\n", plot.y_low, plot.y_high);
   std::string commands;
   for (size_t s = 0; s < plot.series.size(); ++s) {
     const Series& series = plot.series[s];

@@ -20,6 +20,7 @@ struct Series {
 struct Plot {
   std::string title, x_label, y_label;
   std::vector<Series> series;
+  double y_low = 0, y_high = 0;  // equal: as the series ask for
 };
 
 // The plot as SVG text, drawn by gnuplot. Errors: FAILED_PRECONDITION gnuplot is not installed or failed.

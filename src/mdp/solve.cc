@@ -156,9 +156,11 @@ std::vector<double> SweepInOrder(const M& model, const Components& components, d
                                  const ModelSolveOptions& options, int64_t& sweeps) {
   const internal::ActionForm<M> form(model, scale, alpha, sign);
   std::vector<double> values(static_cast<size_t>(model.num_states()), 0.0);
-  double states_swept = 0;
+  const auto n = static_cast<double>(model.num_states());
+  double states_swept = 0, asked_at = 0;
+  bool is_stopped = false;
   for (const auto& states : components.states) {
-    for (int64_t i = 0; i < options.max_sweeps; ++i) {
+    for (int64_t i = 0; i < options.max_sweeps && !is_stopped; ++i) {
       double largest = 0;
       for (const StateIndex s : states) {
         if (form.is_terminal(s)) continue;
@@ -167,11 +169,15 @@ std::vector<double> SweepInOrder(const M& model, const Components& components, d
         largest = std::max(largest, std::abs(step));
       }
       states_swept += static_cast<double>(states.size());
+      if (options.progress && states_swept >= asked_at + n) {
+        asked_at = states_swept;
+        is_stopped = !options.progress({static_cast<int64_t>(states_swept / n), internal::kInfinity, options.epsilon});
+      }
       // With discount a step of x leaves at most x / alpha; the certificate says what is really left.
       if (!(largest > 0.1 * options.epsilon * (alpha > 0 ? alpha : 0.01))) break;
     }
   }
-  sweeps = static_cast<int64_t>(std::ceil(states_swept / static_cast<double>(model.num_states())));
+  sweeps = static_cast<int64_t>(std::ceil(states_swept / n));
   for (double& v : values) v *= sign;
   return values;
 }
@@ -236,6 +242,15 @@ absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Crit
   return solution;
 }
 
+// gamma + gamma^2 + ... + gamma^steps.
+double SumOfDiscounts(double one_minus_gamma, int64_t steps) {
+  const auto n = static_cast<double>(steps);
+  if (one_minus_gamma == 0 || steps == 0) return n;
+  return (1 - one_minus_gamma) * -std::expm1(n * std::log1p(-one_minus_gamma)) / one_minus_gamma;
+}
+
+// A limit may leave steps undone. Each changes a value by gamma times what lies between the least and the largest
+// change of the step before, so that bounds remain.
 absl::StatusOr<ModelSolution> SolveFiniteModel(const SparseMdp& model, const Criterion& criterion,
                                                const ModelSolveOptions& options) {
   FiniteHorizonOptions finite;
@@ -243,35 +258,76 @@ absl::StatusOr<ModelSolution> SolveFiniteModel(const SparseMdp& model, const Cri
   finite.final_values = options.warm_start;
   finite.keeps_policy = false;
   finite.objective = criterion.objective;
-  // All but the first step, which shows the actions.
-  const int64_t before = std::max<int64_t>(0, criterion.horizon - 1);
-  BERTH_ASSIGN_OR_RETURN(const FiniteHorizonSolution later, SolveFiniteHorizon(model, before, finite));
+  ModelSolution solution;
+  solution.stop = StopReason::kConverged;
+  BERTH_ASSIGN_OR_RETURN(FiniteHorizonSolution later, SolveFiniteHorizon(model, 0, finite));
+  // All but the last step to be computed, which shows the actions.
+  for (; solution.sweeps + 1 < criterion.horizon; ++solution.sweeps) {
+    if (solution.sweeps + 1 >= options.max_sweeps) {
+      solution.stop = StopReason::kIterationLimit;
+      break;
+    }
+    if (options.progress && !options.progress({solution.sweeps, internal::kInfinity, options.epsilon})) {
+      solution.stop = StopReason::kCancelled;
+      break;
+    }
+    finite.final_values = later.values;
+    BERTH_ASSIGN_OR_RETURN(FiniteHorizonSolution next, SolveFiniteHorizon(model, 1, finite));
+    next.error += later.error;
+    later = std::move(next);
+  }
   FiniteHorizonSolution first = later;
   if (criterion.horizon > 0) {
     finite.final_values = later.values;
     finite.keeps_policy = true;
     BERTH_ASSIGN_OR_RETURN(first, SolveFiniteHorizon(model, 1, finite));
-    first.error += later.error;
+    ++solution.sweeps;
   } else {
+    first.error = 0;
     first.policy.assign(first.values.size(), 0);
     for (StateIndex s = 0; s < model.num_states(); ++s) first.policy[s] = model.is_terminal(s) ? -1 : 0;
   }
-  ModelSolution solution;
-  solution.error = first.error;
-  for (const double v : first.values) {
-    solution.lower.push_back(internal::RoundedDown(v - first.error));
-    solution.upper.push_back(internal::RoundedUp(v + first.error));
+  const int64_t undone = criterion.horizon - solution.sweeps;
+  double least = 0, largest = 0;
+  for (size_t s = 0; s < first.values.size() && undone > 0; ++s) {
+    const double change = first.values[s] - later.values[s];
+    const double slack = first.error + 2 * internal::kEpsilon * std::abs(change);
+    least = s == 0 ? change - slack : std::min(least, change - slack);
+    largest = s == 0 ? change + slack : std::max(largest, change + slack);
   }
-  solution.values = std::move(first.values);
+  // With `steps` more than `values`, which are off by `error`.
+  const auto enclose = [&](const std::vector<double>& values, int64_t steps, double error, std::vector<double>& lower,
+                           std::vector<double>& upper) {
+    const double sum = SumOfDiscounts(criterion.one_minus_gamma, steps);
+    const double below = least * sum - 64 * internal::kEpsilon * std::abs(least * sum) - error;
+    const double above = largest * sum + 64 * internal::kEpsilon * std::abs(largest * sum) + error;
+    lower.clear();
+    upper.clear();
+    for (size_t s = 0; s < values.size(); ++s) {
+      const bool is_known = model.is_terminal(static_cast<StateIndex>(s));
+      lower.push_back(is_known ? values[s] : internal::RoundedDown(values[s] + below));
+      upper.push_back(is_known ? values[s] : internal::RoundedUp(values[s] + above));
+    }
+  };
+  enclose(first.values, undone, first.error + later.error, solution.lower, solution.upper);
+  solution.values = first.values;
+  for (size_t s = 0; s < solution.values.size(); ++s) {
+    if (undone > 0) solution.values[s] = solution.lower[s] + (solution.upper[s] - solution.lower[s]) / 2;
+    solution.error =
+        std::max({solution.error, solution.upper[s] - solution.values[s], solution.values[s] - solution.lower[s]});
+  }
+  solution.error = internal::RoundedUp(solution.error);
+  if (!std::isfinite(solution.error)) {
+    return absl::OutOfRangeError(
+        "the values leave the range of double precision, accepted: rewards that keep them finite");
+  }
   solution.policy = std::move(first.policy);
-  solution.sweeps = criterion.horizon;
-  solution.stop = solution.error <= options.epsilon ? StopReason::kConverged : StopReason::kPrecisionLimit;
   if (options.lists_optimal_actions) {
-    std::vector<double> lower = later.values, upper = later.values;
-    for (double& v : lower) v = internal::RoundedDown(v - later.error);
-    for (double& v : upper) v = internal::RoundedUp(v + later.error);
-    ListOptimal(model, model.kind(), 1 - criterion.one_minus_gamma, internal::SignOf(criterion.objective),
-                later.values, lower, upper, solution);
+    std::vector<double> lower, upper;
+    const std::vector<double>& after = undone > 0 ? first.values : later.values;
+    enclose(after, std::max<int64_t>(0, undone - 1), later.error + (undone > 0 ? first.error : 0), lower, upper);
+    ListOptimal(model, model.kind(), 1 - criterion.one_minus_gamma, internal::SignOf(criterion.objective), after, lower,
+                upper, solution);
   }
   return solution;
 }
@@ -292,8 +348,8 @@ absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const
     if (method != Method::kPolicyIteration) used.max_sweeps = std::min(used.max_sweeps, internal::kAutoSweeps);
   }
   if (method == Method::kTopological) {
-    start = SweepInOrder(model, FindStronglyConnected(model), is_rate ? 1 : 1 - alpha, alpha, sign, options,
-                         sweeps_before);
+    start =
+        SweepInOrder(model, FindStronglyConnected(model), is_rate ? 1 : 1 - alpha, alpha, sign, options, sweeps_before);
     used.warm_start = start;
   }
   BERTH_ASSIGN_OR_RETURN(DiscountedSolution solved, SolveDiscountedBy(model, criterion, method, used));
@@ -402,6 +458,9 @@ absl::Status MethodApplies(const SparseMdp& model, const Criterion& criterion, M
 
 absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion& criterion, Method method,
                                          const ModelSolveOptions& options, const std::vector<bool>& is_absorbing) {
+  if (!std::isfinite(options.epsilon) || options.epsilon < 0) {
+    return absl::InvalidArgumentError(fmt::format("epsilon is {}, accepted: a finite number >= 0", options.epsilon));
+  }
   BERTH_RETURN_IF_ERROR(ValidateOptions(internal::SweepOptionsOf(options, criterion.objective, method)));
   if (options.threads < 1 || options.threads > 256) {
     return absl::InvalidArgumentError(fmt::format("threads is {}, accepted: 1 to 256", options.threads));
@@ -410,14 +469,14 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
     return absl::InvalidArgumentError(fmt::format("time_limit_s is {}, accepted: above 0", options.time_limit_s));
   }
   if (!is_absorbing.empty() && is_absorbing.size() != static_cast<size_t>(model.num_states())) {
-    return absl::InvalidArgumentError(fmt::format("number of absorbing flags is {}, accepted: 0 or {}",
-                                                  is_absorbing.size(), model.num_states()));
+    return absl::InvalidArgumentError(
+        fmt::format("number of absorbing flags is {}, accepted: 0 or {}", is_absorbing.size(), model.num_states()));
   }
   BERTH_RETURN_IF_ERROR(MethodApplies(model, criterion, method));
   const int64_t memory = MemoryOf(model, method, options);
   if (memory > options.max_memory_bytes) {
-    return absl::ResourceExhaustedError(fmt::format("max_memory_bytes is {}, accepted for this model and method: at least {}",
-                                                    options.max_memory_bytes, memory));
+    return absl::ResourceExhaustedError(fmt::format(
+        "max_memory_bytes is {}, accepted for this model and method: at least {}", options.max_memory_bytes, memory));
   }
   ModelSolveOptions limited = options;
   bool is_late = false;
@@ -449,6 +508,10 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
       method = Method::kBackwardInduction;
       solution = SolveFiniteModel(model, criterion, limited);
       break;
+  }
+  if (solution.status().code() == absl::StatusCode::kCancelled && is_late) {
+    return absl::DeadlineExceededError(fmt::format(
+        "time_limit_s is {}, accepted for this model: more, as there are no bounds yet", options.time_limit_s));
   }
   if (!solution.ok()) return solution.status();
   if (solution->method == Method::kAuto) solution->method = method;

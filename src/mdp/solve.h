@@ -86,6 +86,8 @@ absl::Status MethodApplies(const SparseMdp& model, const Criterion& criterion, M
 // States that do nothing but stay, for nothing, end it too.
 // Errors: INVALID_ARGUMENT (criterion, options; a total reward that some choice never ends, named by state);
 // FAILED_PRECONDITION as MethodApplies; RESOURCE_EXHAUSTED if max_memory_bytes does not do; OUT_OF_RANGE on overflow.
+// Of the total criterion also FAILED_PRECONDITION, DEADLINE_EXCEEDED and CANCELLED, where a limit comes before the
+// number of steps is bounded: without that nothing can be said of the values.
 absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion& criterion, Method method,
                                          const ModelSolveOptions& options = {},
                                          const std::vector<bool>& is_absorbing = {});

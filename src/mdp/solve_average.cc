@@ -29,21 +29,23 @@ absl::StatusOr<AverageSolution> SolveOneGain(const SparseMdp& model, Objective o
   return SolveAverage(model, SweepOptionsOf(options, objective, method), warm_start);
 }
 
+// `method` receives the one that was used.
 absl::StatusOr<AverageSolution> SolveOneGainAuto(const SparseMdp& model, Objective objective,
-                                                 const ModelSolveOptions& options, std::span<const double> warm_start) {
-  if (model.num_states() <= kAutoExactStates) {
-    return SolveOneGain(model, objective, Method::kPolicyIteration, options, warm_start);
-  }
+                                                 const ModelSolveOptions& options, std::span<const double> warm_start,
+                                                 Method& method) {
+  method = Method::kPolicyIteration;
+  if (model.num_states() <= kAutoExactStates) return SolveOneGain(model, objective, method, options, warm_start);
   ModelSolveOptions first = options;
   first.max_sweeps = std::min(first.max_sweeps, kAutoSweeps);
-  const Method quick = model.kind() == RowKind::kRate ? Method::kAnderson : Method::kModifiedPolicyIteration;
-  BERTH_ASSIGN_OR_RETURN(AverageSolution solution, SolveOneGain(model, objective, quick, first, warm_start));
+  method = model.kind() == RowKind::kRate ? Method::kAnderson : Method::kModifiedPolicyIteration;
+  BERTH_ASSIGN_OR_RETURN(AverageSolution solution, SolveOneGain(model, objective, method, first, warm_start));
   if (solution.stop != StopReason::kIterationLimit || first.max_sweeps == options.max_sweeps) return solution;
   PolicyIterationOptions policy = PolicyOptionsOf(options, objective);
   policy.initial_policy = solution.policy;
   auto exact = IteratePoliciesAverage(model, policy);
   if (!exact.ok() || exact->error >= solution.error) return solution;
   exact->sweeps += solution.sweeps;
+  method = Method::kPolicyIteration;
   return exact;
 }
 
@@ -69,6 +71,7 @@ absl::StatusOr<SparseMdp> InsideOf(const SparseMdp& model, const Components& com
 }
 
 struct ComponentGain {
+  Method method = Method::kAuto;  // that was used
   double lower = 0, upper = 0;
   std::vector<int32_t> policy;  // by place in the component; action index of the model, -1: terminal
   std::vector<double> values;   // relative, by place
@@ -106,8 +109,9 @@ absl::StatusOr<ComponentGain> SolveComponent(const SparseMdp& model, const Compo
   if (!options.warm_start.empty()) {
     for (const StateIndex s : states) start.push_back(options.warm_start[s]);
   }
+  gain.method = method;
   BERTH_ASSIGN_OR_RETURN(AverageSolution solved, method == Method::kAuto
-                                                     ? SolveOneGainAuto(inside, objective, options, start)
+                                                     ? SolveOneGainAuto(inside, objective, options, start, gain.method)
                                                      : SolveOneGain(inside, objective, method, options, start));
   gain.lower = solved.gain_lower;
   gain.upper = solved.gain_upper;
@@ -266,11 +270,18 @@ absl::StatusOr<ModelSolution> SolveAverageModel(const SparseMdp& model, Objectiv
   ModelSolveOptions part = options;
   if (components.size() > 1) part.epsilon = options.epsilon / 2;  // the other half is for where to end
   std::vector<ComponentGain> gains;
+  // Named is what the largest component took; single states take none, and count as what is exact.
+  solution.method = method == Method::kAuto ? Method::kPolicyIteration : method;
+  size_t largest = 1;
   for (size_t c = 0; c < components.size(); ++c) {
     BERTH_ASSIGN_OR_RETURN(ComponentGain gain, SolveComponent(model, components, static_cast<int32_t>(c), is_inside,
                                                               objective, method, part));
     if (gain.stop != StopReason::kConverged) solution.stop = gain.stop;
     solution.sweeps += gain.sweeps;
+    if (components.states[c].size() > largest) {
+      largest = components.states[c].size();
+      solution.method = gain.method;
+    }
     for (size_t i = 0; i < gain.policy.size(); ++i) solution.policy[components.states[c][i]] = gain.policy[i];
     gains.push_back(std::move(gain));
   }
@@ -282,9 +293,21 @@ absl::StatusOr<ModelSolution> SolveAverageModel(const SparseMdp& model, Objectiv
     std::vector<int32_t> choice;
     for (const bool is_lower : {true, false}) {
       std::vector<double> bound;
+      bound.reserve(gains.size());
       for (const ComponentGain& gain : gains) bound.push_back(is_lower ? gain.lower : gain.upper);
       BERTH_ASSIGN_OR_RETURN(const SparseMdp ending, EndingModel(model, quotient, bound));
-      BERTH_ASSIGN_OR_RETURN(DiscountedSolution ended, SolveTotal(ending, sweep));
+      absl::StatusOr<DiscountedSolution> total = SolveTotal(ending, sweep);
+      if (const absl::StatusCode code = total.status().code();
+          code == absl::StatusCode::kFailedPrecondition || code == absl::StatusCode::kCancelled) {
+        // A limit came before anything is known of the way to the ends; the gain is that of one of them all the same.
+        solution.stop = code == absl::StatusCode::kCancelled ? StopReason::kCancelled : StopReason::kIterationLimit;
+        const auto [least, most] = std::minmax_element(bound.begin(), bound.end());
+        (is_lower ? solution.lower : solution.upper).assign(static_cast<size_t>(n), is_lower ? *least : *most);
+        choice.clear();
+        continue;
+      }
+      if (!total.ok()) return total.status();
+      DiscountedSolution ended = *std::move(total);
       if (ended.stop != StopReason::kConverged) solution.stop = ended.stop;
       solution.sweeps += ended.sweeps;
       for (StateIndex s = 0; s < n; ++s) {
@@ -294,7 +317,8 @@ absl::StatusOr<ModelSolution> SolveAverageModel(const SparseMdp& model, Objectiv
       // The policy that is sure of its bound.
       if (is_lower == (objective == Objective::kMaximize)) choice = std::move(ended.policy);
     }
-    for (StateIndex node = 0; node < quotient.num_nodes; ++node) {
+    const StateIndex num_choices = choice.empty() ? 0 : quotient.num_nodes;
+    for (StateIndex node = 0; node < num_choices; ++node) {
       const bool is_component = node < static_cast<StateIndex>(components.size());
       if (is_component && choice[node] == 0) continue;  // stays
       const int64_t exit = quotient.exits[node][choice[node] - (is_component ? 1 : 0)];

@@ -40,7 +40,7 @@ const char* StopReasonName(StopReason reason);
 
 struct Progress {
   int64_t sweeps = 0;
-  double error = 0;      // certified error now, in the unit of the answer
+  double error = 0;      // certified error now, in the unit of the answer; infinite: none yet
   double tolerance = 0;  // where it has to get
 };
 

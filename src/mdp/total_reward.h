@@ -146,6 +146,9 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
           fmt::format("max_sweeps is {}, accepted: more, as the bound of the number of steps is not found within it",
                       options.max_sweeps));
     }
+    if (options.progress && !options.progress({sweeps, internal::kInfinity, options.tolerance})) {
+      return absl::CancelledError("stopped before the number of steps was bounded, so there are no bounds yet");
+    }
     sweep(count_form, weight, sweeps % 2 == 0);
   }
   for (double& u : weight) u *= (1 + 16 * internal::kEpsilon) / (1 - lacking);

@@ -203,8 +203,8 @@ TEST(Components, OfATangledGraph) {
   const auto mdp = std::move(builder).Build();
   ASSERT_TRUE(mdp.ok());
   const Components connected = FindStronglyConnected(*mdp);
-  EXPECT_THAT(connected.states, ElementsAre(ElementsAre(6), ElementsAre(3, 4), ElementsAre(2), ElementsAre(0, 1),
-                                            ElementsAre(5)));
+  EXPECT_THAT(connected.states,
+              ElementsAre(ElementsAre(6), ElementsAre(3, 4), ElementsAre(2), ElementsAre(0, 1), ElementsAre(5)));
   std::vector<bool> is_inside;
   const Components ends = FindEndComponents(*mdp, &is_inside);
   EXPECT_THAT(ends.states, testing::UnorderedElementsAre(ElementsAre(6), ElementsAre(2), ElementsAre(0, 1)));
@@ -246,6 +246,105 @@ TEST(SolveModel, LimitsEndWithTrueBounds) {
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
     EXPECT_THAT(refused.status().message(), HasSubstr("max_memory_bytes is 1000, accepted"));
   }
+}
+
+TEST(SolveModel, StepsThatALimitLeavesUndoneAreWithinTheBounds) {
+  const SparseMdp mdp = IrregularModel(13, 60, false);
+  for (const Objective objective : {Objective::kMaximize, Objective::kMinimize}) {
+    for (const double one_minus_gamma : {0.0, 0.02, 1.0}) {
+      const Criterion criterion{
+          .kind = CriterionKind::kFinite, .one_minus_gamma = one_minus_gamma, .horizon = 40, .objective = objective};
+      const auto exact = SolveModel(mdp, criterion, Method::kAuto);
+      ASSERT_TRUE(exact.ok()) << exact.status();
+      ASSERT_EQ(exact->sweeps, 40);
+      for (const int64_t max_sweeps : {1, 2, 17, 39, 40}) {
+        SCOPED_TRACE(max_sweeps);
+        const auto cut = SolveModel(mdp, criterion, Method::kAuto, {.epsilon = 0, .max_sweeps = max_sweeps});
+        ASSERT_TRUE(cut.ok()) << cut.status();
+        EXPECT_EQ(cut->sweeps, max_sweeps);
+        EXPECT_EQ(cut->stop, max_sweeps < 40 ? StopReason::kIterationLimit : StopReason::kPrecisionLimit);
+        for (StateIndex s = 0; s < mdp.num_states(); ++s) {
+          EXPECT_LE(cut->lower[s], exact->upper[s]);
+          EXPECT_GE(cut->upper[s], exact->lower[s]);
+          EXPECT_LE(std::max(cut->upper[s] - cut->values[s], cut->values[s] - cut->lower[s]), cut->error);
+          const auto listed = [s](const ModelSolution& of, int32_t action) {
+            const auto* const begin = of.optimal_actions.data();
+            return std::find(begin + of.optimal_begin[s], begin + of.optimal_begin[s + 1], action) !=
+                   begin + of.optimal_begin[s + 1];
+          };
+          for (int32_t a = 0; a < mdp.num_actions(s); ++a) EXPECT_TRUE(listed(*cut, a) || !listed(*exact, a));
+        }
+      }
+      const auto late = SolveModel(mdp, criterion, Method::kAuto, {.epsilon = 0, .time_limit_s = 1e-9});
+      ASSERT_TRUE(late.ok()) << late.status();
+      EXPECT_EQ(late->stop, StopReason::kTimeLimit);
+      EXPECT_LT(late->sweeps, 40);
+    }
+  }
+}
+
+TEST(SolveModel, GainsAreBoundedWhateverTheLimit) {
+  // 0 may stay for 1 or walk to 40, which stays for 2; each step of the walk is likely to fail.
+  SparseMdpBuilder builder(41);
+  ASSERT_TRUE(builder.AddAction(0, 0, 1, {{0, 1.0}}).ok());
+  for (StateIndex s = 0; s < 40; ++s)
+    ASSERT_TRUE(builder.AddAction(s, 1, 0, {{std::max(0, s - 1), 0.75}, {s + 1, 0.25}}).ok());
+  ASSERT_TRUE(builder.AddAction(40, 0, 2, {{40, 1.0}}).ok());
+  const auto mdp = std::move(builder).Build();
+  ASSERT_TRUE(mdp.ok()) << mdp.status();
+  for (const Objective objective : {Objective::kMaximize, Objective::kMinimize}) {
+    const double gain = objective == Objective::kMaximize ? 2 : 1;  // who walks ends at 40
+    const Criterion criterion{.kind = CriterionKind::kAverage, .objective = objective};
+    for (const int64_t max_sweeps : {1, 3, 100}) {
+      const auto cut = SolveModel(*mdp, criterion, Method::kValueIteration, {.max_sweeps = max_sweeps});
+      ASSERT_TRUE(cut.ok()) << cut.status();
+      EXPECT_EQ(cut->stop, StopReason::kIterationLimit);
+      EXPECT_LE(cut->lower[0], gain);
+      EXPECT_GE(cut->upper[0], gain);
+      EXPECT_TRUE(std::isfinite(cut->error));
+    }
+    const auto late = SolveModel(*mdp, criterion, Method::kValueIteration, {.time_limit_s = 1e-9});
+    ASSERT_TRUE(late.ok()) << late.status();
+    EXPECT_EQ(late->stop, StopReason::kTimeLimit);
+  }
+}
+
+TEST(SolveModel, ATotalThatStopsBeforeItHasBoundsSaysSo) {
+  SparseMdpBuilder builder(2);
+  ASSERT_TRUE(builder.AddAction(0, 0, 1, {{0, 1 - 1e-6}, {1, 1e-6}}).ok());
+  ASSERT_TRUE(builder.DeclareTerminal(1).ok());
+  const auto mdp = std::move(builder).Build();
+  ASSERT_TRUE(mdp.ok()) << mdp.status();
+  const Criterion criterion{.kind = CriterionKind::kTotal};
+  const auto late = SolveModel(*mdp, criterion, Method::kValueIteration, {.time_limit_s = 1e-9});
+  EXPECT_EQ(late.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(late.status().message(), HasSubstr("time_limit_s is 1e-09, accepted for this model: more"));
+  const auto cancelled =
+      SolveModel(*mdp, criterion, Method::kTopological, {.progress = [](const Progress&) { return false; }});
+  EXPECT_EQ(cancelled.status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST(SolveModel, AutoNamesTheMethodThatItTook) {
+  for (const auto& [states, quick] :
+       {std::pair{20, Method::kPolicyIteration}, {2000, Method::kModifiedPolicyIteration}}) {
+    const SparseMdp mdp = IrregularModel(14, states, false);
+    for (const Criterion& criterion : {Criterion{.one_minus_gamma = 0.1}, Criterion{.kind = CriterionKind::kAverage}}) {
+      const auto solution = SolveModel(mdp, criterion, Method::kAuto);
+      ASSERT_TRUE(solution.ok()) << solution.status();
+      EXPECT_EQ(solution->method, quick);
+    }
+  }
+}
+
+TEST(SolveModel, NamesItsOwnOptions) {
+  const SparseMdp mdp = IrregularModel(12, 20, false);
+  const auto message = [&](const ModelSolveOptions& options) {
+    return std::string(SolveModel(mdp, {.one_minus_gamma = 0.1}, Method::kAuto, options).status().message());
+  };
+  EXPECT_THAT(message({.epsilon = -1}), HasSubstr("epsilon is -1, accepted"));
+  EXPECT_THAT(message({.max_sweeps = 0}), HasSubstr("max_sweeps is 0, accepted"));
+  EXPECT_THAT(message({.time_limit_s = 0}), HasSubstr("time_limit_s is 0, accepted"));
+  EXPECT_THAT(message({.threads = 257}), HasSubstr("threads is 257, accepted"));
 }
 
 TEST(SolveModel, RefusesByNameWhatDoesNotApply) {

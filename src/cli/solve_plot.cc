@@ -1,0 +1,104 @@
+#include "cli/solve_plot.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "fmt/format.h"
+
+namespace berth::cli {
+namespace {
+
+// More points are not seen, and each is a shape of its own in the file.
+constexpr int32_t kMostPoints = 100;
+
+struct Axis {
+  std::string label;
+  double unit = 1;   // of a level, in the unit of the label
+  double most = 0;   // capacity, the same
+  double grain = 1;  // of the table's amounts, in that unit
+  int32_t levels = 1;
+  int32_t points = 1;
+
+  // Free amount at a point, from the least to the most.
+  double Free(int32_t point) const {
+    const double used_levels = points > 1 ? static_cast<double>(levels - 1) * (points - 1 - point) / (points - 1) : 0;
+    return most - used_levels * unit;
+  }
+};
+
+Axis AxisOf(const ValueTable& table, const std::string& resource) {
+  Axis axis;
+  const bool is_cpu = resource == "cpu";
+  axis.label = is_cpu ? "free cpu, cores" : "free memory, GiB";
+  axis.grain = is_cpu ? 1e-3 : 1.0 / (int64_t{1} << 30);
+  axis.unit = axis.grain * static_cast<double>(is_cpu ? table.cpu_unit_milli : table.mem_unit_bytes);
+  axis.most = axis.grain * static_cast<double>(is_cpu ? table.cpu_milli : table.mem_bytes);
+  axis.levels = is_cpu ? table.cpu_levels : table.mem_levels;
+  axis.points = std::min(axis.levels, kMostPoints);
+  return axis;
+}
+
+}  // namespace
+
+absl::Status ValidatePlotName(const std::string& path) {
+  const std::filesystem::path name = std::filesystem::path(path).filename();
+  if (name.extension() == ".svg") return absl::OkStatus();
+  return InvalidField("--plot", name.string(), "a name that ends in .svg");
+}
+
+absl::Status ValidateResource(const std::string& field, const std::string& name) {
+  if (name == "cpu" || name == "memory") return absl::OkStatus();
+  return InvalidField(field, name, "cpu or memory");
+}
+
+HeatMap DrawTable(const std::string& shape, const ValueTable& table, const std::string& x, const std::string& y) {
+  const Axis across = AxisOf(table, x), up = AxisOf(table, y);
+  HeatMap map;
+  map.title = fmt::format("What the free state of a node is worth, shape {}", shape);
+  map.x_label = across.label;
+  map.y_label = up.label;
+  map.scale = "h, above its least";
+  map.columns = static_cast<size_t>(across.points);
+  const double first = across.Free(0), last = across.Free(across.points - 1);
+  const double half = across.points > 1 ? (last - first) / (across.points - 1) / 2 : across.unit / 2;
+  map.x_low = first - half;
+  map.x_high = last + half;
+  for (int32_t row = 0; row < up.points; ++row) {
+    // About ten ticks.
+    const bool is_labelled = row % std::max(1, up.points / 10) == 0 || row == up.points - 1;
+    map.row_labels.push_back(is_labelled ? fmt::format("{:.4g}", up.Free(row)) : "");
+    for (int32_t column = 0; column < across.points; ++column) {
+      double used_x = (across.most - across.Free(column)) / across.grain, used_y = (up.most - up.Free(row)) / up.grain;
+      if (x != "cpu") std::swap(used_x, used_y);
+      map.values.push_back(table.At(used_x, used_y));
+    }
+  }
+  const double least = *std::min_element(map.values.begin(), map.values.end());
+  for (double& v : map.values) v -= least;
+  map.most = *std::max_element(map.values.begin(), map.values.end());
+  if (!(map.most > 0)) map.most = 1;  // a flat table still has a scale
+  return map;
+}
+
+absl::Status WriteSvg(const std::string& path, const absl::StatusOr<std::string>& svg) {
+  if (!svg.ok()) return WithContext(svg.status(), "--plot");
+  const std::string partial = fmt::format("{}.{}.partial", path, getpid());
+  std::ofstream out(partial, std::ios::binary);
+  out << *svg;
+  out.close();
+  std::error_code error;
+  if (out) std::filesystem::rename(partial, path, error);
+  if (out && !error) return absl::OkStatus();
+  std::filesystem::remove(partial, error);
+  return absl::FailedPreconditionError("--plot can't be written");
+}
+
+}  // namespace berth::cli
