@@ -48,8 +48,8 @@ absl::Status Validate(const RankedProblem& problem, const RankedOptions& options
     return InvalidField("time limit", fmt::format("{}", options.time_limit_s), "above 0");
   if (problem.criterion.kind != CriterionKind::kDiscounted) {
     return absl::FailedPreconditionError(fmt::format(
-        "criterion is {}, accepted: discounted, as without a discount the equations of a policy may have no "
-        "single solution, which is found out on one machine only",
+        "criterion is {}, accepted: discounted; without a discount the equations of a policy with several closed classes "
+        "have no single solution, and only the whole model shows such classes (berth solve)",
         CriterionName(problem.criterion.kind)));
   }
   const bool is_rate = problem.mdp.kind() == RowKind::kRate;
