@@ -9,7 +9,7 @@
 namespace berth::mdp::internal {
 namespace {
 
-constexpr PetscInt kMaxIterations = 1000;
+constexpr PetscInt kMaxIterations = 10'000;
 // The residual of BiCGStab leaps; PETSc's own limit of 1e4 times the first one ends solves that come right.
 constexpr double kDivergence = 1e8;
 // Less than this left of the residual is worth a step.

@@ -26,12 +26,13 @@ using internal::ModelPart;
 using internal::PolicyEquations;
 
 // How far the equations of a policy are solved: that of a policy that has just changed only roughly, since it will
-// change again.
+// change again. But where the width of the certificate does not shrink, rough values may be why: then well, as exact
+// policy iteration comes to an end whatever its certificates do on the way.
 constexpr double kNewPolicyShare = 1e-2;
 constexpr double kOldPolicyShare = 1e-4;
-// Certificates without progress (3 % of the width) after which a round of value iteration, which is proven to get on,
-// takes the place of the equations, and after which rounding is taken for the cause.
-constexpr int kStalled = 5;
+constexpr double kStalledShare = 1e-10;
+// Certificates without progress (3 % of the width) after which rounding is taken for the cause.
+constexpr int kStalledAtFloor = 5;
 
 template <class T>
 T LargestOverRanks(MPI_Comm ranks, T value, MPI_Datatype type) {
@@ -47,10 +48,11 @@ absl::Status Validate(const RankedProblem& problem, const RankedOptions& options
   if (!(options.time_limit_s > 0))
     return InvalidField("time limit", fmt::format("{}", options.time_limit_s), "above 0");
   if (problem.criterion.kind != CriterionKind::kDiscounted) {
-    return absl::FailedPreconditionError(fmt::format(
-        "criterion is {}, accepted: discounted; without a discount the equations of a policy with several closed classes "
-        "have no single solution, and only the whole model shows such classes (berth solve)",
-        CriterionName(problem.criterion.kind)));
+    return absl::FailedPreconditionError(
+        fmt::format("criterion is {}, accepted: discounted; without a discount the equations of a policy with several "
+                    "closed classes "
+                    "have no single solution, and only the whole model shows such classes (berth solve)",
+                    CriterionName(problem.criterion.kind)));
   }
   const bool is_rate = problem.mdp.kind() == RowKind::kRate;
   return internal::ValidateDiscount(is_rate ? "discount rate" : "1 - gamma", problem.criterion.one_minus_gamma,
@@ -135,7 +137,7 @@ class Iteration {
     const double error = best_.certificate.error(alpha_);
     if (error <= options_.epsilon) return StopReason::kConverged;
     const double floor = looked.certificate.error_by_rounding(alpha_);
-    const bool is_floor_reached = floor > options_.epsilon || stalled_ > kStalled;
+    const bool is_floor_reached = floor > options_.epsilon || stalled_ > kStalledAtFloor;
     if (looked.certificate.error(alpha_) <= 2 * floor && is_floor_reached) return StopReason::kPrecisionLimit;
     if (looked.elapsed_s >= options_.time_limit_s) return StopReason::kTimeLimit;
     if (rounds_ >= options_.max_rounds) return StopReason::kIterationLimit;
@@ -148,16 +150,14 @@ class Iteration {
     for (size_t s = 0; s < own_; ++s) {
       if (policy_[s] >= 0) residuals_[s] -= level;
     }
-    bool is_solved = false;
-    if (stalled_ <= kStalled) {
-      const double share = looked.has_new_policy ? kNewPolicyShare : kOldPolicyShare;
-      // The largest part is at most the 2-norm, so this is enough for the certificate.
-      const double enough = 0.25 * options_.epsilon * alpha_;
-      BERTH_ASSIGN_OR_RETURN(const PolicyEquations::Solved solved,
-                             equations_->Solve(residuals_, share, enough, correction_));
-      krylov_iterations_ += solved.iterations;
-      is_solved = solved.is_useful;
-    }
+    const double share = stalled_ > 0 ? kStalledShare : looked.has_new_policy ? kNewPolicyShare : kOldPolicyShare;
+    // The largest part is at most the 2-norm, so this is enough for the certificate.
+    const double enough = 0.25 * options_.epsilon * alpha_;
+    BERTH_ASSIGN_OR_RETURN(const PolicyEquations::Solved solved,
+                           equations_->Solve(residuals_, share, enough, correction_));
+    krylov_iterations_ += solved.iterations;
+    // Equations that get nowhere give way to a step of value iteration, which always gets on.
+    const bool is_solved = solved.is_useful;
     double* const v = values_.data();
     const double step = is_solved ? 1 : 1 / (equations_->largest_rate() + alpha_);
     const std::vector<double>& direction = is_solved ? correction_ : residuals_;
