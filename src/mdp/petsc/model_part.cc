@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ranges>
 #include <string>
 #include <utility>
 
@@ -39,13 +38,13 @@ int64_t WorkBefore(const SparseMdp& model, StateIndex s) {
 }  // namespace
 
 std::vector<StateIndex> SplitStates(const SparseMdp& model, int ranks) {
-  const auto states = std::views::iota(StateIndex{0}, model.num_states() + 1);
   const int64_t work = WorkBefore(model, model.num_states());
   std::vector<StateIndex> begin = {0};
+  StateIndex s = 0;
   for (int rank = 1; rank < ranks; ++rank) {
     const double share = static_cast<double>(work) * rank / ranks;
-    begin.push_back(*std::ranges::partition_point(
-        states, [&](StateIndex s) { return static_cast<double>(WorkBefore(model, s)) < share; }));
+    while (s < model.num_states() && static_cast<double>(WorkBefore(model, s)) < share) ++s;
+    begin.push_back(s);
   }
   begin.push_back(model.num_states());
   return begin;
