@@ -2,9 +2,14 @@
 # Installs what Berth is built from: packages of Debian 12. Does nothing, and touches no network, where all of them are there.
 #   tools/install.sh            install what is missing
 #   tools/install.sh --list     print the packages, one a line
+#   --with-petsc                with what -DBERTH_WITH_PETSC=ON needs besides (docs/mdp-mpi.md)
 set -euo pipefail
 
+with_petsc=false
+
 packages() {
+  # MPI and the distributed equation solver of berth-solve-mpi.
+  if $with_petsc; then printf '%s\n' libopenmpi-dev libpetsc-real-dev openmpi-bin; fi
   sed -e 's/#.*//' -e 's/ /\n/g' <<'LIST' | sed '/^$/d'
 # Compilers and the build.
 build-essential ccache cmake git ninja-build pkg-config
@@ -35,11 +40,15 @@ LIST
 
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
-case "${1:-}" in
-  "") ;;
-  --list) packages | sort; exit 0 ;;
-  *) die "unknown argument '$1', accepted: --list or nothing" ;;
-esac
+is_list=false
+for argument in "$@"; do
+  case "$argument" in
+    --list) is_list=true ;;
+    --with-petsc) with_petsc=true ;;
+    *) die "unknown argument '$argument', accepted: --list, --with-petsc or nothing" ;;
+  esac
+done
+if $is_list; then packages | sort; exit 0; fi
 
 command -v dpkg-query >/dev/null || die "this is not Debian: install the equivalents of these packages yourself ('tools/install.sh --list'), then set BERTH_SKIP_INSTALL=1"
 if [ "${BERTH_SKIP_INSTALL:-}" = 1 ]; then

@@ -153,13 +153,13 @@ class ActionForm {
   }
 
   // The first action that rounding can't tell from the best; -1 for a terminal state.
-  int32_t FirstBest(StateIndex s, const double* h) const {
+  int32_t FirstBest(StateIndex s, const double* h) const { return FirstNear(s, h, Best(s, h)); }
+
+  // Check and FirstBest, at little more than the cost of one.
+  CheckedResidual CheckAndChoose(StateIndex s, const double* h, int32_t* action) const {
     const CheckedResidual best = Best(s, h);
-    const int32_t n = model_.num_actions(s);
-    for (int32_t a = 0; a < n; ++a) {
-      if (CheckAction(s, a, h).residual >= best.residual - best.error) return a;
-    }
-    return -1;
+    *action = FirstNear(s, h, best);
+    return {best.residual, 2 * best.error};
   }
 
  private:
@@ -173,6 +173,14 @@ class ActionForm {
       best.error = std::max(best.error, checked.error);
     }
     return best;
+  }
+
+  int32_t FirstNear(StateIndex s, const double* h, const CheckedResidual& best) const {
+    const int32_t n = model_.num_actions(s);
+    for (int32_t a = 0; a < n; ++a) {
+      if (CheckAction(s, a, h).residual >= best.residual - best.error) return a;
+    }
+    return -1;
   }
 
   const M& model_;
@@ -202,9 +210,9 @@ struct Certificate {
   }
 };
 
-// `residuals`, where not null, receives d(s) of every state, 0 for terminal ones.
-template <RateForm F>
-Certificate Certify(const F& form, const double* values, double* residuals = nullptr) {
+// `check` gives the CheckedResidual of a state.
+template <RateForm F, class Check>
+Certificate CertifyBy(Check&& check, const F& form, const double* values, double* residuals) {
   const StateIndex n = form.num_states();
   const double alpha = form.discount_rate();
   Certificate result{kInfinity, -kInfinity, 0, 0};
@@ -212,7 +220,7 @@ Certificate Certify(const F& form, const double* values, double* residuals = nul
     double d = 0;
     double error = 0;
     if (!form.is_terminal(s)) {
-      const CheckedResidual checked = form.Check(s, values);
+      const CheckedResidual checked = check(s);
       const double discounted = alpha * values[s];
       d = checked.residual - discounted;
       error = checked.error + 4 * kEpsilon * (std::abs(discounted) + std::abs(checked.residual));
@@ -226,6 +234,19 @@ Certificate Certify(const F& form, const double* values, double* residuals = nul
     result.largest_value = std::max(result.largest_value, std::abs(values[s]));
   }
   return result;
+}
+
+// `residuals`, where not null, receives d(s) of every state, 0 for terminal ones.
+template <RateForm F>
+Certificate Certify(const F& form, const double* values, double* residuals = nullptr) {
+  return CertifyBy([&](StateIndex s) { return form.Check(s, values); }, form, values, residuals);
+}
+
+// The same, and FirstBest of every state in `policy`.
+template <class Form>
+Certificate CertifyAndChoose(const Form& form, const double* values, double* residuals, int32_t* policy) {
+  std::fill(policy, policy + form.num_states(), -1);
+  return CertifyBy([&](StateIndex s) { return form.CheckAndChoose(s, values, policy + s); }, form, values, residuals);
 }
 
 struct SweepResult {
