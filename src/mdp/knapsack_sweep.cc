@@ -1,12 +1,11 @@
 #include "mdp/knapsack_sweep.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <limits>
-#include <thread>
+
+#include "mdp/thread_team.h"
 
 namespace berth::mdp {
 namespace {
@@ -80,63 +79,6 @@ Kernel KernelFor(InstructionSet set) {
   (void)set;
   return {portable::RangeOf, portable::ResidualsOf, portable::Relax};
 }
-
-// Threads that do the same thing at the same time, for sweeps of a fraction of a millisecond: they watch for work for a
-// moment before they sleep.
-class Team {
- public:
-  explicit Team(int size) : size_(size) {
-    for (int i = 1; i < size; ++i) threads_.emplace_back([this, i] { Serve(i); });
-  }
-  ~Team() {
-    work_ = nullptr;
-    Start();
-    for (std::thread& thread : threads_) thread.join();
-  }
-  int size() const { return size_; }
-
-  // Calls work(member) for every member 0 .. size() - 1 and returns when all are done.
-  void Run(const std::function<void(int)>& work) {
-    if (size_ == 1) return work(0);
-    work_ = &work;
-    running_.store(size_ - 1, std::memory_order_relaxed);
-    Start();
-    work(0);
-    for (int left = running_.load(); left > 0; left = running_.load()) Await(running_, left);
-  }
-
- private:
-  static constexpr int kSpins = 4000;
-
-  void Start() {
-    round_.fetch_add(1);
-    round_.notify_all();
-  }
-  // Until `value` is no longer `old`.
-  static void Await(const std::atomic<int>& value, int old) {
-    for (int i = 0; i < kSpins; ++i) {
-      if (value.load(std::memory_order_acquire) != old) return;
-#if defined(__x86_64__)
-      __builtin_ia32_pause();
-#endif
-    }
-    value.wait(old);
-  }
-  void Serve(int member) {
-    for (int seen = 0;; ++seen) {
-      Await(round_, seen);
-      if (work_ == nullptr) return;
-      (*work_)(member);
-      if (running_.fetch_sub(1) == 1) running_.notify_all();
-    }
-  }
-
-  const int size_;
-  std::vector<std::thread> threads_;
-  const std::function<void(int)>* work_ = nullptr;
-  std::atomic<int> round_ = 0;
-  std::atomic<int> running_ = 0;
-};
 
 // First runs of the slabs, and the end: in a slab the slowest class has one count, so that the neighbours of its states
 // are in it, in the one before and in the one after.
@@ -310,7 +252,7 @@ struct KnapsackSweep::Impl {
   const KnapsackSpace& space;
   const double alpha;
   const Kernel kernel;
-  Team team;
+  internal::ThreadTeam team;
   // Blocks at the ends of halves read a little beside them, so the values have room before and after.
   std::vector<double> padded;
   std::vector<double> residuals;  // in the order of `padded`

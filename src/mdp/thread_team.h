@@ -1,4 +1,5 @@
-// A few threads that do the same job on different parts, again and again. Internal to src/mdp.
+// A few threads that do the same job on different parts, again and again, for sweeps of a fraction of a millisecond: they
+// watch for work for a moment before they sleep. Internal to src/mdp.
 #ifndef BERTH_MDP_THREAD_TEAM_H_
 #define BERTH_MDP_THREAD_TEAM_H_
 
@@ -25,6 +26,7 @@ class ThreadTeam {
 
  private:
   void Work(int worker);
+  static void Await(const std::atomic<uint32_t>& value, uint32_t old);  // until `value` is no longer `old`
 
   std::vector<std::thread> threads_;
   const std::function<void(int)>* job_ = nullptr;  // null: the team is dismissed

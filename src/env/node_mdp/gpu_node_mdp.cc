@@ -48,6 +48,15 @@ struct ShapeOf {
   int64_t nodes = 0;
 };
 
+// Steps of a device that a shared pod takes: rounded up as the table does with what is in use, but as many pods fit a
+// device as do in truth.
+int32_t UnitsOf(double gpu_milli, int32_t units) {
+  if (!(gpu_milli > 0)) return 0;
+  const auto fit = std::max(1, static_cast<int32_t>(kWholeGpuMilli / gpu_milli));
+  const auto up = static_cast<int32_t>(std::ceil(gpu_milli * units / kWholeGpuMilli - 0.05));
+  return std::clamp(up, 1, std::max(1, units / fit));
+}
+
 bool Allows(const GpuNodeMdpClass& c, const ShapeOf& shape) {
   if (c.whole > shape.devices || (c.gpu_milli > 0 && shape.devices == 0)) return false;
   if (c.cpu_milli > static_cast<double>(shape.cpu_milli)) return false;
@@ -101,8 +110,7 @@ absl::StatusOr<std::vector<GpuNodeMdpClass>> ClassesOf(const Workload& workload,
     c.rate_per_h = rate_per_h * pod.share;
     c.gpu_models = pod.request.gpu_models;
     if (std::none_of(shapes.begin(), shapes.end(), [&](const ShapeOf& s) { return Allows(c, s); })) continue;
-    const auto units = static_cast<int32_t>(std::ceil(c.gpu_milli * options.units / kWholeGpuMilli - 0.05));
-    alike[{c.whole, units, c.gpu_models}].push_back(c);
+    alike[{c.whole, UnitsOf(c.gpu_milli, options.units), c.gpu_models}].push_back(c);
   }
   std::vector<GpuNodeMdpClass> classes;
   for (auto& [key, members] : alike) {
@@ -160,8 +168,7 @@ class GpuShapeSolver {
         const GpuNodeMdpClass& c = classes[k];
         const bool allows = Allows(c, s);
         const double fair = allows ? c.rate_per_h / eligible[k] : 0;
-        const int32_t u = c.gpu_milli > 0 ? std::clamp(static_cast<int32_t>(std::ceil(c.gpu_milli * units / kWholeGpuMilli - 0.25)), 1, units) : 0;
-        grid.push_back({c.whole, u, c.cpu_milli / cpu_unit, fair * c.life_h, c.life_h});
+        grid.push_back({c.whole, UnitsOf(c.gpu_milli, units), c.cpu_milli / cpu_unit, fair * c.life_h, c.life_h});
         streams.push_back({m * fair, c.price});
       }
       shapes_.push_back({GpuGrid(s.devices, units, cpu_levels, std::move(grid)), std::move(streams), {}, {},
