@@ -102,9 +102,9 @@ Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_insid
     for (StateIndex s = 0; s < n; ++s) {
       for (int64_t row = state_begin[s]; row < state_begin[s + 1]; ++row) {
         if (!is_live[row]) continue;
-        const bool stays = std::all_of(
-            model.successors().begin() + row_begin[row], model.successors().begin() + row_begin[row + 1],
-            [&](StateIndex to) { return is_left[to] && found.of_state[to] == found.of_state[s]; });
+        const bool stays =
+            std::all_of(model.successors().begin() + row_begin[row], model.successors().begin() + row_begin[row + 1],
+                        [&](StateIndex to) { return is_left[to] && found.of_state[to] == found.of_state[s]; });
         if (stays) continue;
         is_live[row] = false;
         has_changed = true;
@@ -116,9 +116,9 @@ Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_insid
   for (const auto& states : found.states) {
     // A state without actions left is alone in its component.
     const StateIndex first = states.front();
-    const bool is_end = model.is_terminal(first) || std::any_of(is_live.begin() + state_begin[first],
-                                                                is_live.begin() + state_begin[first + 1],
-                                                                [](bool live) { return live; });
+    const bool is_end = model.is_terminal(first) ||
+                        std::any_of(is_live.begin() + state_begin[first], is_live.begin() + state_begin[first + 1],
+                                    [](bool live) { return live; });
     if (!is_end) continue;
     for (const StateIndex s : states) result.of_state[s] = static_cast<int32_t>(result.states.size());
     result.states.push_back(states);

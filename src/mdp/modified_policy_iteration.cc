@@ -15,8 +15,8 @@ namespace berth::mdp {
 namespace internal {
 namespace {
 
-// Sweeps of a policy end when their span is this part of the greedy one: smaller wastes sweeps on a policy that is about
-// to change, larger wastes greedy sweeps, which cost as many times more as there are actions.
+// Sweeps of a policy end when their span is this part of the greedy one: smaller wastes sweeps on a policy that is
+// about to change, larger wastes greedy sweeps, which cost as many times more as there are actions.
 constexpr double kInnerShare = 0.03;
 constexpr int64_t kMaxInner = 400;  // at first
 // A span that shrinks by less than this in kTrialSweeps is taken for a period and damped.
@@ -146,7 +146,8 @@ class StoredIteration {
     if (!(width < next_elimination_)) return;
     next_elimination_ = kEliminateEvery * width;
     // V* - h lies within [lowest, highest] / alpha in every state.
-    const int64_t rows = sweep_.Eliminate(h_.data(), (1 - alpha_) * width / alpha_ * (1 + 16 * kEpsilon) + 4 * rounding);
+    const int64_t rows =
+        sweep_.Eliminate(h_.data(), (1 - alpha_) * width / alpha_ * (1 + 16 * kEpsilon) + 4 * rounding);
     if (rows == static_cast<int64_t>(h_.size())) next_elimination_ = 0;  // one action each: nothing more to drop
   }
 
@@ -198,7 +199,8 @@ absl::StatusOr<StoredResult> Iterate(const SparseMdp& model, double alpha, doubl
   StoredIteration<double> iteration(sweep, alpha, options, std::move(h));
   iteration.Run(sweeps);
   if (!iteration.is_finite()) {
-    return absl::OutOfRangeError("the values leave the range of double precision, accepted: rewards that keep them finite");
+    return absl::OutOfRangeError(
+        "the values leave the range of double precision, accepted: rewards that keep them finite");
   }
   StoredResult result = iteration.Take();
   if (result.swept.stop != StopReason::kPrecisionLimit) return result;

@@ -33,9 +33,9 @@ struct StoredSolveOptions {
   int threads = 1;  // 1 to 256; the answer does not depend on it
 };
 
-// As SolveDiscounted and SolveAverage of value_iteration.h; the rows must hold probabilities. `policy` is the greedy one
-// of the values returned, the first of actions that are equal to the last bit. Memory: two vectors of the states, and
-// the rows of one policy.
+// As SolveDiscounted and SolveAverage of value_iteration.h; the rows must hold probabilities. `policy` is the greedy
+// one of the values returned, the first of actions that are equal to the last bit. Memory: two vectors of the states,
+// and the rows of one policy.
 absl::StatusOr<DiscountedSolution> SolveDiscountedStored(const SparseMdp& model, double one_minus_gamma,
                                                          const StoredSolveOptions& options = {},
                                                          std::span<const double> warm_start = {});

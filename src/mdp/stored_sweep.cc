@@ -224,8 +224,8 @@ int64_t StoredSweep<Real>::bytes_per_sweep() const {
     return static_cast<int64_t>(sell_.weight.size()) * (kReal + 4) + static_cast<int64_t>(sell_.reward.size()) * kReal +
            static_cast<int64_t>(sell_.width.size()) * 4 + static_cast<int64_t>(sell_.chunks.size()) * 24 + vectors;
   }
-  return static_cast<int64_t>(rows_.next.size()) * (kReal + 4) + static_cast<int64_t>(rows_.reward.size()) * (kReal + 8) +
-         n * 8 + vectors;
+  return static_cast<int64_t>(rows_.next.size()) * (kReal + 4) +
+         static_cast<int64_t>(rows_.reward.size()) * (kReal + 8) + n * 8 + vectors;
 }
 
 template <class Real>
@@ -388,7 +388,8 @@ int64_t StoredSweep<Real>::Eliminate(const Real* h, double slack) {
   for (StateIndex s = 0; s < rows_.num_states(); ++s) {
     VisitNearBest(s, h, slack, values, [&](int64_t row) {
       left.reward.push_back(rows_.reward[row]);
-      left.action.push_back(rows_.action.empty() ? static_cast<int32_t>(row - rows_.state_begin[s]) : rows_.action[row]);
+      left.action.push_back(rows_.action.empty() ? static_cast<int32_t>(row - rows_.state_begin[s])
+                                                 : rows_.action[row]);
       for (int64_t i = rows_.row_begin[row]; i < rows_.row_begin[row + 1]; ++i) {
         left.weight.push_back(rows_.weight[i]);
         left.next.push_back(rows_.next[i]);

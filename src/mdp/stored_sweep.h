@@ -83,9 +83,10 @@ class StoredSweep {
     double largest = 0;  // max over s of |h(s)|
   };
 
-  // `h` and `q` are [num_states] and do not overlap. `policy` [num_states] receives the first best action of every state,
-  // -1 in a terminal one. With `keeps_rows` the rows of that policy are copied as they pass by, for Evaluate; where the
-  // policy of a state is the one of the last such call (which `policy` then has to hold), its row is there already.
+  // `h` and `q` are [num_states] and do not overlap. `policy` [num_states] receives the first best action of every
+  // state, -1 in a terminal one. With `keeps_rows` the rows of that policy are copied as they pass by, for Evaluate;
+  // where the policy of a state is the one of the last such call (which `policy` then has to hold), its row is there
+  // already.
   Span Greedy(const Real* h, Real* q, int32_t* policy, bool keeps_rows = false);
 
   // The same with the one action a state of the last Greedy that kept its rows.
@@ -133,7 +134,7 @@ class StoredSweep {
   const Storage storage_;
   ThreadTeam team_;
   RowsView<Real> rows_;
-  Rows<Real> own_;           // what rows_ shows, once it is not the model itself
+  Rows<Real> own_;  // what rows_ shows, once it is not the model itself
   SellRows<Real> sell_;
   PolicyRows policy_;
   std::vector<Part> parts_;  // one a thread, of about equal numbers of transitions

@@ -1,5 +1,5 @@
-// A few threads that do the same job on different parts, again and again, for sweeps of a fraction of a millisecond: they
-// watch for work for a moment before they sleep. Internal to src/mdp.
+// A few threads that do the same job on different parts, again and again, for sweeps of a fraction of a millisecond:
+// they watch for work for a moment before they sleep. Internal to src/mdp.
 #ifndef BERTH_MDP_THREAD_TEAM_H_
 #define BERTH_MDP_THREAD_TEAM_H_
 
@@ -21,7 +21,8 @@ class ThreadTeam {
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // Calls job(0) .. job(size - 1) at the same time and returns when all are done. Not reentrant. The job must not throw.
+  // Calls job(0) .. job(size - 1) at the same time and returns when all are done. Not reentrant. The job must not
+  // throw.
   void Run(const std::function<void(int)>& job);
 
  private:

@@ -176,8 +176,7 @@ void RunCases(uint64_t first, uint64_t count) {
       EXPECT_EQ(solution->stop, StopReason::kConverged);
       const auto wrong = FirstOutside(*solution, c.exact);
       ASSERT_FALSE(wrong.has_value()) << "state " << *wrong << ": [" << solution->lower[*wrong] << ", "
-                                      << solution->upper[*wrong] << "], exact "
-                                      << static_cast<double>(c.exact[*wrong]);
+                                      << solution->upper[*wrong] << "], exact " << static_cast<double>(c.exact[*wrong]);
       ExpectListsOptimal(c, *solution);
       expect_agrees(solution->values, solution->error);
       // Cut short, from a bad start: still true.

@@ -96,6 +96,13 @@ void GpuGrid::BuildMoves() {
   divide(all_cpu, all_offered), divide(all_leaves, all_offered);
   divide(plain_cpu_, plain), divide(plain_leaves, plain);
   plain_rate_per_h_ = plain_leaves;
+  if (!(plain_cpu_ > 0)) {
+    // What is in use beyond the pattern's mean would stay for ever, and there would be states that nothing leaves.
+    double running = 0, leaving = 0;
+    for (const GpuGridClass& c : classes_) running += c.running, leaving += c.running / c.life_h;
+    plain_cpu_ = 1;
+    plain_rate_per_h_ = running > 0 ? leaving / running : 1;
+  }
 
   // likely[u][v]: mean number of pods of v units on a device with u units in use.
   std::vector<double> z(n_units + 1, 0);

@@ -88,8 +88,8 @@ class GpuGrid {
 
   int32_t devices_, units_, cpu_levels_;
   std::vector<GpuGridClass> classes_;
-  std::vector<int32_t> cpu_step_;  // [classes]
-  std::vector<Pattern> patterns_;  // fewest units in use first
+  std::vector<int32_t> cpu_step_;                    // [classes]
+  std::vector<Pattern> patterns_;                    // fewest units in use first
   std::vector<std::pair<uint64_t, int32_t>> index_;  // key, pattern; ascending
   std::vector<int32_t> after_;                       // [patterns, classes]
   std::vector<size_t> begin_;                        // [patterns + 1] into departures_

@@ -74,12 +74,15 @@ absl::StatusOr<std::vector<ShapeOf>> ShapesOf(const Workload& workload) {
       return InvalidField(fmt::format("gpu count of node {}", Quoted(group.node.name)),
                           fmt::format("{}", group.node.gpu_count), "at most 8, for the per-node decision process");
     }
-    const ShapeOf shape{group.node.gpu_count, has_models ? group.node.gpu_model : "", group.node.cpu_milli, group.count};
+    const ShapeOf shape{group.node.gpu_count, has_models ? group.node.gpu_model : "", group.node.cpu_milli,
+                        group.count};
     const auto known = std::find_if(shapes.begin(), shapes.end(), [&](const ShapeOf& s) {
       return s.devices == shape.devices && s.gpu_model == shape.gpu_model && s.cpu_milli == shape.cpu_milli;
     });
-    if (known == shapes.end()) shapes.push_back(shape);
-    else known->nodes += shape.nodes;
+    if (known == shapes.end())
+      shapes.push_back(shape);
+    else
+      known->nodes += shape.nodes;
   }
   if (shapes.empty()) return InvalidField("workload.nodes", "no GPU", "nodes with GPUs");
   return shapes;
@@ -121,8 +124,8 @@ absl::StatusOr<std::vector<GpuNodeMdpClass>> ClassesOf(const Workload& workload,
     int32_t group = -1;
     for (const GpuNodeMdpClass& c : members) {
       const double running = c.rate_per_h * c.life_h;
-      const auto own = std::min(options.cpu_groups - 1,
-                                static_cast<int32_t>((seen + running / 2) / total * options.cpu_groups));
+      const auto own =
+          std::min(options.cpu_groups - 1, static_cast<int32_t>((seen + running / 2) / total * options.cpu_groups));
       seen += running;
       if (own != group) {
         group = own;
@@ -171,8 +174,12 @@ class GpuShapeSolver {
         grid.push_back({c.whole, UnitsOf(c.gpu_milli, units), c.cpu_milli / cpu_unit, fair * c.life_h, c.life_h});
         streams.push_back({m * fair, c.price});
       }
-      shapes_.push_back({GpuGrid(s.devices, units, cpu_levels, std::move(grid)), std::move(streams), {}, {},
-                         static_cast<double>(s.nodes), cpu_unit});
+      shapes_.push_back({GpuGrid(s.devices, units, cpu_levels, std::move(grid)),
+                         std::move(streams),
+                         {},
+                         {},
+                         static_cast<double>(s.nodes),
+                         cpu_unit});
     }
     double offered = 0, nodes = 0;
     for (const GpuNodeMdpClass& c : classes) offered += c.rate_per_h * c.demand;
