@@ -18,6 +18,12 @@ class RealClock : public Clock {
   }
 };
 
+double SecondsOf(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
 }  // namespace
 
 const Clock& Clock::Real() {
@@ -25,10 +31,8 @@ const Clock& Clock::Real() {
   return clock;
 }
 
-double ProcessCpuSeconds() {
-  timespec t{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
-}
+double ProcessCpuSeconds() { return SecondsOf(CLOCK_PROCESS_CPUTIME_ID); }
+
+double MonotonicSeconds() { return SecondsOf(CLOCK_MONOTONIC); }
 
 }  // namespace berth

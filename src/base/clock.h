@@ -34,6 +34,8 @@ class ManualClock : public Clock {
 
 // CPU seconds that the threads of this process have used, user and system; for benches.
 double ProcessCpuSeconds();
+// Seconds of a clock that never goes back, finer than MonotonicMicros; for benches.
+double MonotonicSeconds();
 
 }  // namespace berth
 

@@ -1,12 +1,11 @@
 // `berth bench mdp`: sweeps and whole certified solves of random models (Garnet), beside what the memory allows and
 // beside public solvers.
-#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -14,9 +13,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/status.h"
+#include "cli/peer.h"
 #include "cli/verbs.h"
 #include "evaluate/report.h"
 #include "evaluate/statistics.h"
@@ -41,12 +42,6 @@ struct Flags {
   std::string python = "python3", script = "tools/mdp_peers.py", peers = "quantecon,quantecon-k10,storm";
   bool json = false;
 };
-
-double CpuSeconds(clockid_t clock = CLOCK_PROCESS_CPUTIME_ID) {
-  timespec t{};
-  clock_gettime(clock, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
-}
 
 double Median(std::vector<double> values) { return Quantile(values, 0.5); }
 
@@ -78,7 +73,7 @@ absl::StatusOr<mdp::SparseMdp> Garnet(int64_t states, const Flags& flags) {
 }
 
 // One thread is timed by its CPU time, which others on the machine do not stretch; several by the wall clock.
-clockid_t ClockOf(int threads) { return threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC; }
+double Seconds(int threads) { return threads == 1 ? ProcessCpuSeconds() : MonotonicSeconds(); }
 
 // Bytes a second at which `threads` threads read an array that no cache holds: the best of a few passes.
 double ReadBandwidth(int threads) {
@@ -87,7 +82,7 @@ double ReadBandwidth(int threads) {
   double best = 0;
   for (int pass = 0; pass < 5; ++pass) {
     std::vector<double> sums(static_cast<size_t>(threads));
-    const double begin = CpuSeconds(ClockOf(threads));
+    const double begin = Seconds(threads);
     const auto read = [&](size_t part) {
       const size_t from = kDoubles * part / sums.size(), to = kDoubles * (part + 1) / sums.size();
       // Independent sums, so that no addition waits for another.
@@ -101,7 +96,7 @@ double ReadBandwidth(int threads) {
     for (size_t part = 1; part < sums.size(); ++part) others.emplace_back(read, part);
     read(0);
     for (std::thread& t : others) t.join();
-    const double seconds = CpuSeconds(ClockOf(threads)) - begin;
+    const double seconds = Seconds(threads) - begin;
     double total = 0;
     for (const double x : sums) total += x;
     if (total > 0) best = std::max(best, static_cast<double>(kDoubles * sizeof(double)) / seconds);
@@ -146,9 +141,9 @@ json TimeSweeps(const mdp::SparseMdp& model, const Flags& flags, mdp::Storage st
   for (Real& v : h) v = static_cast<Real>(rng.Uniform());
   std::vector<double> sweeps_ms;
   for (int i = 0; i < flags.repeats + 1; ++i) {
-    const double begin = CpuSeconds(ClockOf(threads));
+    const double begin = Seconds(threads);
     sweep.Greedy(h.data(), q.data(), policy.data());
-    if (i > 0) sweeps_ms.push_back(1e3 * (CpuSeconds(ClockOf(threads)) - begin));  // the first warms up
+    if (i > 0) sweeps_ms.push_back(1e3 * (Seconds(threads) - begin));  // the first warms up
   }
   const auto transitions = static_cast<double>(model.num_transitions());
   const auto bytes = static_cast<double>(sweep.bytes_per_sweep());
@@ -165,31 +160,14 @@ json TimeSweeps(const mdp::SparseMdp& model, const Flags& flags, mdp::Storage st
           {"of_floor_ratio", floor_ms / ms}};
 }
 
-absl::StatusOr<json> RunPeer(const Flags& flags, const std::string& peer, const std::string& model,
-                             const std::string& reference) {
-  const auto quoted = [](const std::string& text) {  // for the shell
-    std::string out = "'";
-    for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return out + "'";
-  };
-  const std::string command = fmt::format(
-      "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 timeout 3600 {} {} --peer {} --model {} "
-      "--reference {} "
-      "--one-minus-gamma {} --epsilon {} --repeats {}",
-      quoted(flags.python), quoted(flags.script), peer, quoted(model), quoted(reference), flags.one_minus_gamma,
-      flags.epsilon, flags.repeats);
-  FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return absl::ResourceExhaustedError("no process is left");
-  std::string text;
-  std::array<char, 4096> buffer;
-  for (size_t n = 0; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) text.append(buffer.data(), n);
-  const int code = pclose(pipe);
-  json answer = json::parse(text, nullptr, false);
-  if (code != 0 || !answer.is_object() || !answer.contains("cpu_s")) {
-    return InvalidField("peers-python", flags.python,
-                        "a Python with quantecon and stormpy, started where --peers-script is found");
-  }
-  return answer;
+absl::StatusOr<json> RunSolver(const Flags& flags, const std::string& peer, const std::string& model,
+                               const std::string& reference) {
+  return RunPeer("OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 timeout 3600", flags.python,
+                 flags.script,
+                 {"--peer", peer, "--model", model, "--reference", reference, "--one-minus-gamma",
+                  fmt::format("{}", flags.one_minus_gamma), "--epsilon", fmt::format("{}", flags.epsilon), "--repeats",
+                  fmt::format("{}", flags.repeats)},
+                 "cpu_s", "a Python with quantecon and stormpy, started where --peers-script is found");
 }
 
 absl::Status Run(const Flags& flags) {
@@ -242,10 +220,10 @@ absl::Status Run(const Flags& flags) {
         std::vector<double> seconds;
         std::optional<mdp::ModelSolution> solution;
         for (int i = 0; i < repeats; ++i) {
-          const double begin = CpuSeconds();
+          const double begin = ProcessCpuSeconds();
           BERTH_ASSIGN_OR_RETURN(solution,
                                  mdp::SolveModel(model, {.one_minus_gamma = flags.one_minus_gamma}, method, options));
-          seconds.push_back(CpuSeconds() - begin);
+          seconds.push_back(ProcessCpuSeconds() - begin);
         }
         if (reference.empty()) reference = Reference(model, flags.one_minus_gamma, solution->values, solution->policy);
         double error = 0;
@@ -288,7 +266,7 @@ absl::Status Run(const Flags& flags) {
                    static_cast<std::streamsize>(reference.size() * sizeof(double)));
         for (const std::string& peer : SplitList(flags.peers)) {
           LogInfo("bench mdp: {} states, {}", states, peer);
-          BERTH_ASSIGN_OR_RETURN(json answer, RunPeer(flags, peer, file, values));
+          BERTH_ASSIGN_OR_RETURN(json answer, RunSolver(flags, peer, file, values));
           const double cpu_s = answer["cpu_s"].get<double>();
           answer["program"] = fmt::format("{} {}, {}", peer.substr(0, peer.find('-')),
                                           answer["version"].get<std::string>(), answer["method"].get<std::string>());

@@ -4,11 +4,11 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <ctime>
 #include <functional>
 #include <map>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/status.h"
 #include "cli/verbs.h"
@@ -34,12 +34,6 @@ struct Flags {
   bool json = false;
 };
 
-double NowS() {
-  timespec t{};
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
-}
-
 struct Times {
   double median = 0, least = 0;
 };
@@ -47,14 +41,14 @@ struct Times {
 // Seconds of one call, over seven parts of at least 30 ms.
 Times TimeCalls(const std::function<void()>& call) {
   call();
-  const double start = NowS();
+  const double start = MonotonicSeconds();
   call();
-  const int calls = std::clamp(static_cast<int>(0.03 / std::max(1e-9, NowS() - start)), 1, 100'000);
+  const int calls = std::clamp(static_cast<int>(0.03 / std::max(1e-9, MonotonicSeconds() - start)), 1, 100'000);
   std::vector<double> seconds;
   for (int part = 0; part < 7; ++part) {
-    const double begin = NowS();
+    const double begin = MonotonicSeconds();
     for (int i = 0; i < calls; ++i) call();
-    seconds.push_back((NowS() - begin) / calls);
+    seconds.push_back((MonotonicSeconds() - begin) / calls);
   }
   return {Quantile(seconds, 0.5), *std::min_element(seconds.begin(), seconds.end())};
 }
@@ -137,13 +131,13 @@ absl::Status AddSolves(const Flags& flags, nlohmann::json& results, std::vector<
       for (const double tolerance : {1e-4, 1e-8}) {
         if (discount_rate > 0 && tolerance < 1e-4) continue;
         LogInfo("bench node-mdp: solving {} states to {}", node.space->num_states(), tolerance);
-        const double begin = NowS();
+        const double begin = MonotonicSeconds();
         BERTH_ASSIGN_OR_RETURN(
             const mdp::KnapsackSolution solution,
             mdp::SolveKnapsack(*node.model, {.discount_rate = discount_rate,
                                              .tolerance = tolerance * offered / (discount_rate > 0 ? discount_rate : 1),
                                              .threads = flags.threads}));
-        const double seconds = NowS() - begin;
+        const double seconds = MonotonicSeconds() - begin;
         const std::string criterion = discount_rate > 0 ? fmt::format("discount {}", discount_rate) : "average";
         results.push_back({{"states", node.space->num_states()},
                            {"discount_rate", discount_rate},
@@ -236,7 +230,7 @@ absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<
                                                                                .warmup_time = 100,
                                                                                .window_time = window_time / 2,
                                                                                .seed = flags.seed + 900'000}}));
-    const double begin = NowS();
+    const double begin = MonotonicSeconds();
     BERTH_ASSIGN_OR_RETURN(const Relaxation ten, RelaxFleet(design, 10));
     BERTH_ASSIGN_OR_RETURN(const Relaxation one, RelaxFleet(design, 1));
     nlohmann::json& result = results.emplace_back(nlohmann::json{{"load", c.load},
@@ -261,7 +255,7 @@ absl::Status AddFleets(const Flags& flags, nlohmann::json& results, std::vector<
       if (name == "index_tuned") row.push_back(fmt::format("{}, {}", tuned.competitors, tuned.load));
     }
     result["half_width_max"] = half_width;
-    result["events_per_s"] = static_cast<double>(events) / std::max(1e-9, NowS() - begin);
+    result["events_per_s"] = static_cast<double>(events) / std::max(1e-9, MonotonicSeconds() - begin);
     row.push_back(fmt::format("{:.2f}", half_width));
     table.rows.push_back(std::move(row));
   }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -25,12 +25,6 @@ using nlohmann::json;
 
 // States printed one by one without --json.
 constexpr size_t kShownStates = 20;
-
-double ProcessCpuSeconds() {
-  timespec t{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
-}
 
 // Progress towards a tolerance goes by digits: the error shrinks by about the same factor each second.
 class DigitProgress {
@@ -309,7 +303,7 @@ absl::Status RunSolveModel(const SolveModelFlags& flags) {
   }
   for (const mdp::Method method : methods) {
     DigitProgress progress(mdp::MethodName(method), flags.epsilon);
-    options.progress = [&](const mdp::Progress& at) { return progress(at); };
+    options.progress = std::ref(progress);
     const double begin = ProcessCpuSeconds();
     const auto solution = mdp::SolveModel(file.mdp, criterion, method, options, file.is_absorbing);
     const double cpu_s = ProcessCpuSeconds() - begin;

@@ -1,15 +1,12 @@
 #include "cli/solve_plot.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/new_file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 
@@ -90,15 +87,9 @@ HeatMap DrawTable(const std::string& shape, const ValueTable& table, const std::
 
 absl::Status WriteSvg(const std::string& path, const absl::StatusOr<std::string>& svg) {
   if (!svg.ok()) return WithContext(svg.status(), "--plot");
-  const std::string partial = fmt::format("{}.{}.partial", path, getpid());
-  std::ofstream out(partial, std::ios::binary);
-  out << *svg;
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(partial, path, error);
-  if (out && !error) return absl::OkStatus();
-  std::filesystem::remove(partial, error);
-  return absl::FailedPreconditionError("--plot can't be written");
+  NewFile file("plot", path);
+  file.out() << *svg;
+  return file.Commit().ok() ? absl::OkStatus() : absl::FailedPreconditionError("--plot can't be written");
 }
 
 }  // namespace berth::cli

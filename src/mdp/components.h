@@ -30,7 +30,20 @@ Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_insid
 
 namespace internal {
 
-// The same for any graph: successors of node i are next[begin[i]] .. next[begin[i + 1] - 1].
+// The first action of s that `allows(s, a)` and that may lead to a state for which is_there holds; -1 if there is none.
+template <class Model, class Allows>
+int32_t FirstActionInto(const Model& model, StateIndex s, const std::vector<bool>& is_there, Allows&& allows) {
+  for (int32_t a = 0; a < model.num_actions(s); ++a) {
+    if (!allows(s, a)) continue;
+    bool may_arrive = false;
+    model.VisitSuccessors(
+        s, a, [&](StateIndex next, double weight) { may_arrive = may_arrive || (weight > 0 && is_there[next]); });
+    if (may_arrive) return a;
+  }
+  return -1;
+}
+
+// FindStronglyConnected of any graph: successors of node i are next[begin[i]] .. next[begin[i + 1] - 1].
 Components FindStronglyConnected(std::span<const int64_t> begin, std::span<const StateIndex> next);
 
 }  // namespace internal

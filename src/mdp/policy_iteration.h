@@ -82,7 +82,7 @@ template <class Form>
 absl::Status JoinClosedClasses(const Form& form, const PolicyChain& chain, std::vector<int32_t>& policy) {
   const StateIndex n = form.num_states();
   const Components components = FindStronglyConnected(chain.begin, chain.next);
-  std::vector<int32_t> best_class;
+  std::vector<StateIndex> best_class;
   double best_gain = -kInfinity;
   for (const auto& states : components.states) {
     PolicyChain part;
@@ -107,26 +107,18 @@ absl::Status JoinClosedClasses(const Form& form, const PolicyChain& chain, std::
   }
   std::vector<bool> is_there(static_cast<size_t>(n), false);
   for (const StateIndex s : best_class) is_there[s] = true;
-  StateIndex left = n - static_cast<StateIndex>(best_class.size());
-  for (bool has_moved = true; has_moved && left > 0;) {
-    has_moved = false;
-    std::vector<StateIndex> arrived;
+  auto left = static_cast<size_t>(n) - best_class.size();
+  for (std::vector<StateIndex> arrived = best_class; !arrived.empty();) {
+    arrived.clear();
     for (StateIndex s = 0; s < n; ++s) {
-      if (is_there[s]) continue;
-      for (int32_t a = 0; a < form.num_actions(s); ++a) {
-        bool comes_nearer = false;
-        form.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
-          comes_nearer = comes_nearer || (weight > 0 && is_there[next]);
-        });
-        if (!comes_nearer) continue;
-        policy[s] = a;
-        arrived.push_back(s);
-        break;
-      }
+      const int32_t action =
+          is_there[s] ? -1 : FirstActionInto(form, s, is_there, [](StateIndex, int32_t) { return true; });
+      if (action < 0) continue;
+      policy[s] = action;
+      arrived.push_back(s);
     }
     for (const StateIndex s : arrived) is_there[s] = true;
-    left -= static_cast<StateIndex>(arrived.size());
-    has_moved = !arrived.empty();
+    left -= arrived.size();
   }
   if (left > 0) {
     return absl::FailedPreconditionError(

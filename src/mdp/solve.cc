@@ -215,7 +215,8 @@ absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Crit
     sweeps_before = swept->sweeps;
     policy_stop = swept->stop;
   }
-  auto solved = SolveTotal(view, sweep, start, how);
+  BERTH_ASSIGN_OR_RETURN(std::vector<double> values, internal::StartValues(model.num_states(), start, sign));
+  auto solved = internal::SolveEndingTotal(view, sweep, std::move(values), how);
   if (!solved.ok()) return solved.status();
   ModelSolution solution = FromDiscounted(*std::move(solved));
   solution.sweeps = method == Method::kPolicyIteration ? sweeps_before : solution.sweeps + sweeps_before;

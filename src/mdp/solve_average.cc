@@ -186,24 +186,20 @@ absl::StatusOr<SparseMdp> EndingModel(const SparseMdp& model, const Quotient& qu
   return std::move(builder).Build();
 }
 
-// Inside a component: sends every state to `target`.
+// Inside a component: sends every state to `target`. `is_there` holds for no state of the component before and for all
+// of them after.
 void GoTo(const SparseMdp& model, const std::vector<StateIndex>& states, StateIndex target,
-          const std::vector<bool>& is_inside, std::vector<int32_t>& policy) {
-  std::vector<bool> is_there(static_cast<size_t>(model.num_states()), false);
+          const std::vector<bool>& is_inside, std::vector<bool>& is_there, std::vector<int32_t>& policy) {
   is_there[target] = true;
+  const auto stays = [&](StateIndex s, int32_t a) { return is_inside[model.state_begin()[s] + a]; };
   for (bool has_moved = true; has_moved;) {
     has_moved = false;
     for (const StateIndex s : states) {
-      if (is_there[s]) continue;
-      for (int32_t a = 0; a < model.num_actions(s) && !is_there[s]; ++a) {
-        if (!is_inside[model.state_begin()[s] + a]) continue;
-        bool comes_nearer = false;
-        model.VisitSuccessors(s, a, [&](StateIndex next, double) { comes_nearer = comes_nearer || is_there[next]; });
-        if (!comes_nearer) continue;
-        policy[s] = a;
-        is_there[s] = true;
-        has_moved = true;
-      }
+      const int32_t action = is_there[s] ? -1 : FirstActionInto(model, s, is_there, stays);
+      if (action < 0) continue;
+      policy[s] = action;
+      is_there[s] = true;
+      has_moved = true;
     }
   }
 }
@@ -317,13 +313,14 @@ absl::StatusOr<ModelSolution> SolveAverageModel(const SparseMdp& model, Objectiv
       // The policy that is sure of its bound.
       if (is_lower == (objective == Objective::kMaximize)) choice = std::move(ended.policy);
     }
+    std::vector<bool> is_there(static_cast<size_t>(n), false);  // components don't share states
     const StateIndex num_choices = choice.empty() ? 0 : quotient.num_nodes;
     for (StateIndex node = 0; node < num_choices; ++node) {
       const bool is_component = node < static_cast<StateIndex>(components.size());
       if (is_component && choice[node] == 0) continue;  // stays
       const int64_t exit = quotient.exits[node][choice[node] - (is_component ? 1 : 0)];
       const StateIndex from = quotient.state_of_row[exit];
-      if (is_component) GoTo(model, components.states[node], from, is_inside, solution.policy);
+      if (is_component) GoTo(model, components.states[node], from, is_inside, is_there, solution.policy);
       solution.policy[from] = static_cast<int32_t>(exit - model.state_begin()[from]);
     }
   }

@@ -93,36 +93,17 @@ enum class TotalSweep {
   kPolicy,       // in place under the greedy policy, which is looked for once a certificate
 };
 
-// Every choice of actions must reach a terminal state with probability one; this is checked, exactly, on the graph. The
-// rows hold probabilities. `options.method` and anderson_depth count for nothing here; single precision is not offered.
-//
-// The bounds. Let u(s) satisfy u(s) >= 1 + sum_j p(s,a,j) u(j) for every action (found by value iteration on the number
-// of steps, scaled up by what it still lacks). Then for any V with d(s) = max_a[r + sum p V] - V(s):
-//   V(s) + min(0, min d) u(s) <= V*(s) <= V(s) + max(0, max d) u(s).
-// (Bertsekas, Dynamic Programming and Optimal Control II, 4th ed., section 3.2: the weighted sup norm with weights u.)
-// Errors: INVALID_ARGUMENT as in value_iteration.h, or a choice that never ends (names a state); FAILED_PRECONDITION if
-// max_sweeps did not suffice to find u, so that nothing can be certified; OUT_OF_RANGE on overflow.
+namespace internal {
+
+// SolveTotal, for a model in which every choice is known to end: `values` is the start (StartValues).
 template <ActionModel M>
-absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions& options = {},
-                                              std::span<const double> warm_start = {},
-                                              TotalSweep method = TotalSweep::kGaussSeidel) {
-  BERTH_RETURN_IF_ERROR(ValidateOptions(options));
-  if (options.single_precision_values) {
-    return absl::InvalidArgumentError("single_precision_values is true, accepted: false, for a total reward");
-  }
-  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kProbability));
-  const double sign = internal::SignOf(options.objective);
-  BERTH_ASSIGN_OR_RETURN(std::vector<double> values, internal::StartValues(model.num_states(), warm_start, sign));
-  if (const StateIndex s = internal::FindEscapingState(model); s >= 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("state {}: some choice of actions from it never reaches a terminal state, accepted: models where "
-                    "every one does",
-                    s));
-  }
-  const internal::ActionForm<M> form(model, 1, 0, sign);
+absl::StatusOr<DiscountedSolution> SolveEndingTotal(const M& model, const SolveOptions& options,
+                                                    std::vector<double> values, TotalSweep method) {
+  const double sign = SignOf(options.objective);
+  const ActionForm<M> form(model, 1, 0, sign);
   const StateIndex n = form.num_states();
-  const internal::StepCountModel<M> counting{model};
-  const internal::ActionForm<internal::StepCountModel<M>> count_form(counting, 1, 0, 1);
+  const StepCountModel<M> counting{model};
+  const ActionForm<StepCountModel<M>> count_form(counting, 1, 0, 1);
 
   const auto sweep = [n](const auto& of, std::vector<double>& v, bool is_forward) {  // in place
     for (StateIndex i = 0; i < n; ++i) {
@@ -137,7 +118,7 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
   int64_t sweeps = 0;
   double lacking = 1;
   for (;; ++sweeps) {
-    const internal::Certificate certificate = internal::Certify(count_form, weight.data());
+    const Certificate certificate = Certify(count_form, weight.data());
     if (!std::isfinite(certificate.error(0))) return absl::OutOfRangeError("the number of steps is not finite");
     lacking = std::max(0.0, certificate.highest);
     if (lacking <= kLacking) break;
@@ -146,22 +127,22 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
           fmt::format("max_sweeps is {}, accepted: more, as the bound of the number of steps is not found within it",
                       options.max_sweeps));
     }
-    if (options.progress && !options.progress({sweeps, internal::kInfinity, options.tolerance})) {
+    if (options.progress && !options.progress({sweeps, kInfinity, options.tolerance})) {
       return absl::CancelledError("stopped before the number of steps was bounded, so there are no bounds yet");
     }
     sweep(count_form, weight, sweeps % 2 == 0);
   }
-  for (double& u : weight) u *= (1 + 16 * internal::kEpsilon) / (1 - lacking);
+  for (double& u : weight) u *= (1 + 16 * kEpsilon) / (1 - lacking);
 
   DiscountedSolution best;
   std::vector<double> best_values;
   std::vector<double> image(method == TotalSweep::kJacobi ? values.size() : 0);
-  best.error = internal::kInfinity;
+  best.error = kInfinity;
   for (StateIndex s = 0; s < n; ++s) {
     if (form.is_terminal(s)) values[s] = 0;
   }
   for (int64_t done = 0;;) {
-    const internal::Certificate certificate = internal::Certify(form, values.data());
+    const Certificate certificate = Certify(form, values.data());
     if (!std::isfinite(certificate.error(0))) {
       return absl::OutOfRangeError(
           "the values leave the range of double precision, accepted: rewards that keep them finite");
@@ -171,8 +152,8 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
     double error = 0;
     double floor = 0;
     for (StateIndex s = 0; s < n; ++s) {
-      error = std::max(error, (above - below) / 2 * weight[s] + 4 * internal::kEpsilon * std::abs(values[s]));
-      floor = std::max(floor, certificate.rounding * weight[s] + 4 * internal::kEpsilon * std::abs(values[s]));
+      error = std::max(error, (above - below) / 2 * weight[s] + 4 * kEpsilon * std::abs(values[s]));
+      floor = std::max(floor, certificate.rounding * weight[s] + 4 * kEpsilon * std::abs(values[s]));
     }
     if (error < best.error) {
       best.error = error;
@@ -206,7 +187,7 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
         values.swap(image);
       }
     } else {
-      const std::vector<int32_t> policy = internal::GreedyPolicy(form, values.data());
+      const std::vector<int32_t> policy = GreedyPolicy(form, values.data());
       for (int64_t i = 0; i < count; ++i) {
         for (StateIndex j = 0; j < n; ++j) {
           const StateIndex s = (done + i) % 2 == 0 ? j : n - 1 - j;
@@ -218,7 +199,7 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
     }
     done += count;
   }
-  best.policy = internal::GreedyPolicy(form, best_values.data());
+  best.policy = GreedyPolicy(form, best_values.data());
   best.error = 0;
   for (StateIndex s = 0; s < n; ++s) {
     double& v = best_values[s];
@@ -229,8 +210,8 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
       continue;
     }
     const double middle = v + (lower + upper) / 2 * weight[s];
-    lower = internal::RoundedDown(v + internal::RoundedDown(lower * weight[s]));
-    upper = internal::RoundedUp(v + internal::RoundedUp(upper * weight[s]));
+    lower = RoundedDown(v + RoundedDown(lower * weight[s]));
+    upper = RoundedUp(v + RoundedUp(upper * weight[s]));
     v = std::clamp(middle, lower, upper);
     if (sign < 0) {
       std::swap(lower, upper);
@@ -240,9 +221,40 @@ absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions
     }
     best.error = std::max({best.error, upper - v, v - lower});
   }
-  best.error = internal::RoundedUp(best.error);
+  best.error = RoundedUp(best.error);
   best.values = std::move(best_values);
   return best;
+}
+
+}  // namespace internal
+
+// Every choice of actions must reach a terminal state with probability one; this is checked, exactly, on the graph. The
+// rows hold probabilities. `options.method` and anderson_depth count for nothing here; single precision is not offered.
+//
+// The bounds. Let u(s) satisfy u(s) >= 1 + sum_j p(s,a,j) u(j) for every action (found by value iteration on the number
+// of steps, scaled up by what it still lacks). Then for any V with d(s) = max_a[r + sum p V] - V(s):
+//   V(s) + min(0, min d) u(s) <= V*(s) <= V(s) + max(0, max d) u(s).
+// (Bertsekas, Dynamic Programming and Optimal Control II, 4th ed., section 3.2: the weighted sup norm with weights u.)
+// Errors: INVALID_ARGUMENT as in value_iteration.h, or a choice that never ends (names a state); FAILED_PRECONDITION if
+// max_sweeps did not suffice to find u, so that nothing can be certified; OUT_OF_RANGE on overflow.
+template <ActionModel M>
+absl::StatusOr<DiscountedSolution> SolveTotal(const M& model, const SolveOptions& options = {},
+                                              std::span<const double> warm_start = {},
+                                              TotalSweep method = TotalSweep::kGaussSeidel) {
+  BERTH_RETURN_IF_ERROR(ValidateOptions(options));
+  if (options.single_precision_values) {
+    return absl::InvalidArgumentError("single_precision_values is true, accepted: false, for a total reward");
+  }
+  BERTH_RETURN_IF_ERROR(internal::ValidateActionModel(model, RowKind::kProbability));
+  BERTH_ASSIGN_OR_RETURN(std::vector<double> values,
+                         internal::StartValues(model.num_states(), warm_start, internal::SignOf(options.objective)));
+  if (const StateIndex s = internal::FindEscapingState(model); s >= 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("state {}: some choice of actions from it never reaches a terminal state, accepted: models where "
+                    "every one does",
+                    s));
+  }
+  return internal::SolveEndingTotal(model, options, std::move(values), method);
 }
 
 }  // namespace berth::mdp

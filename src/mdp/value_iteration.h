@@ -151,6 +151,15 @@ std::vector<int32_t> GreedyPolicy(const Form& form, const double* values) {
   return policy;
 }
 
+// `policy`, or if it is empty the greedy one, where a form has policies.
+template <class Form>
+std::vector<int32_t> PolicyOr(std::vector<int32_t> policy, const Form& form, const double* values) {
+  if constexpr (requires { form.FirstBest(0, nullptr); }) {
+    if (policy.empty()) return GreedyPolicy(form, values);
+  }
+  return policy;
+}
+
 inline double RoundedDown(double x) { return x - 2 * kEpsilon * std::abs(x); }
 inline double RoundedUp(double x) { return x + 2 * kEpsilon * std::abs(x); }
 
@@ -163,10 +172,7 @@ DiscountedSolution FinishDiscounted(const Form& form, SweepResult swept, double 
   const double highest = RoundedUp(swept.certificate.highest / alpha);
   const double middle = swept.certificate.midpoint() / alpha;
   DiscountedSolution solution;
-  solution.policy = std::move(policy);
-  if constexpr (requires { form.FirstBest(0, nullptr); }) {
-    if (solution.policy.empty()) solution.policy = GreedyPolicy(form, swept.values.data());
-  }
+  solution.policy = PolicyOr(std::move(policy), form, swept.values.data());
   solution.stop = swept.stop;
   solution.sweeps = swept.sweeps;
   solution.lower.resize(swept.values.size());
@@ -205,10 +211,7 @@ AverageSolution FinishAverage(const Form& form, SweepResult swept, double sign, 
   }
   const Certificate& certificate = swept.certificate;
   AverageSolution solution;
-  solution.policy = std::move(policy);
-  if constexpr (requires { form.FirstBest(0, nullptr); }) {
-    if (solution.policy.empty()) solution.policy = GreedyPolicy(form, swept.values.data());
-  }
+  solution.policy = PolicyOr(std::move(policy), form, swept.values.data());
   solution.stop = swept.stop;
   solution.sweeps = swept.sweeps;
   solution.gain_lower = sign > 0 ? certificate.lowest : -certificate.highest;

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <set>
@@ -14,12 +13,13 @@
 
 #include "nlohmann/json.hpp"
 #include "run_berth.h"
+#include "support/mdp_oracles.h"
 #include "support/shared_data.h"
+#include "support/temp_file.h"
 
 namespace berth::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
@@ -28,16 +28,7 @@ using ::testing::HasSubstr;
 // A folder of the test's own, so that files keep their extensions.
 class SolveModelTest : public testing::Test {
  protected:
-  SolveModelTest() {
-    std::string name = (fs::temp_directory_path() / "berth-solve-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~SolveModelTest() override {
-    std::error_code error;
-    fs::remove_all(folder_, error);
-  }
-
-  std::string File(const std::string& name) const { return (folder_ / name).string(); }
+  std::string File(const std::string& name) const { return folder_.File(name); }
   std::string Csv(const std::string& lines) const {
     std::string path = File("model.csv");
     std::ofstream(path) << "state,action,next,probability,reward\n" << lines;
@@ -52,7 +43,7 @@ class SolveModelTest : public testing::Test {
   }
 
  private:
-  fs::path folder_;
+  test::TempFolder folder_;
 };
 
 std::vector<std::string> Names(const json& list) {
@@ -163,15 +154,8 @@ TEST_P(SolveOracleTest, WrittenInEveryFormatItHasTheSameValues) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(MdpOracles, SolveOracleTest,
-                         testing::Values("ties-discounted", "near-one-discounted", "absorbing-shortest-path",
-                                         "unreachable-discounted", "average-unichain", "average-multichain",
-                                         "bound-trap-total", "finite-horizon-25"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(MdpOracles, SolveOracleTest, testing::ValuesIn(test::kMdpOracles),
+                         [](const auto& test) { return test::OracleTestName(test.param); });
 
 TEST_F(SolveModelTest, ASmallChangeASweepIsNotTakenForASmallError) {  // trap T30
   const std::string model = Csv(kTrap30);

@@ -18,6 +18,7 @@
 #include "mdp/value_iteration.h"
 #include "nlohmann/json.hpp"
 #include "support.h"
+#include "support/mdp_oracles.h"
 
 namespace berth::mdp {
 namespace {
@@ -205,15 +206,8 @@ TEST_P(OracleTest, IsSolvedByEveryMethodThatApplies) {
   EXPECT_GE(applied, oracle.criterion == "finite" ? 2 : 5);
 }
 
-INSTANTIATE_TEST_SUITE_P(MdpOracles, OracleTest,
-                         testing::Values("ties-discounted", "near-one-discounted", "absorbing-shortest-path",
-                                         "unreachable-discounted", "average-unichain", "average-multichain",
-                                         "bound-trap-total", "finite-horizon-25"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(MdpOracles, OracleTest, testing::ValuesIn(test::kMdpOracles),
+                         [](const auto& test) { return test::OracleTestName(test.param); });
 
 }  // namespace
 }  // namespace berth::mdp

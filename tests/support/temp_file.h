@@ -1,13 +1,15 @@
-// A file for one test.
+// Files and folders for one test.
 #ifndef BERTH_TESTS_SUPPORT_TEMP_FILE_H_
 #define BERTH_TESTS_SUPPORT_TEMP_FILE_H_
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace berth::test {
 
@@ -34,6 +36,35 @@ class TempFile {
 
  private:
   std::string path_;
+};
+
+// A folder for one test, removed with the object.
+class TempFolder {
+ public:
+  TempFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "berth-test-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~TempFolder() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+
+  std::string File(const std::string& name) const { return (path_ / name).string(); }
+  std::string Write(const std::string& name, std::string_view bytes) const {
+    std::ofstream(File(name), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    return File(name);
+  }
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) names.push_back(entry.path().filename());
+    return names;
+  }
+
+ private:
+  std::filesystem::path path_;
 };
 
 }  // namespace berth::test

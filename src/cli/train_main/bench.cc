@@ -16,6 +16,7 @@
 #include "base/quantity.h"
 #include "base/status.h"
 #include "cli/machine.h"
+#include "cli/peer.h"
 #include "evaluate/report.h"
 #include "evaluate/statistics.h"
 #include "fmt/format.h"
@@ -114,25 +115,10 @@ absl::Status MeasureTraining(Arena& arena, const NetworkWeights& linear, const F
   return absl::OkStatus();
 }
 
-// Trained steps a CPU-second of MaskablePPO, in a process of its own.
-absl::StatusOr<Json> RunPeers(const Flags& flags, int64_t nodes) {
-  const auto quoted = [](const std::string& text) {   // for the shell
-    std::string out = "'";
-    for (char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return out + "'";
-  };
-  const std::string command = fmt::format("{} {} --nodes {} --steps {}", quoted(flags.python), quoted(flags.script), nodes, flags.peer_steps);
-  FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return absl::ResourceExhaustedError("no process is left");
-  std::string text;
-  std::array<char, 4096> buffer;
-  for (size_t n = 0; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) text.append(buffer.data(), n);
-  const int code = pclose(pipe);
-  const Json answer = Json::parse(text, nullptr, false);
-  if (code != 0 || !answer.is_object() || !answer.contains("trained_steps_per_cpu_s")) {
-    return InvalidField("peers-python", flags.python, "a Python with gymnasium and sb3-contrib, started where --peers-script is found");
-  }
-  return answer;
+// Trained steps a CPU-second of MaskablePPO.
+absl::StatusOr<Json> RunMaskablePpo(const Flags& flags, int64_t nodes) {
+  return cli::RunPeer("", flags.python, flags.script, {"--nodes", fmt::format("{}", nodes), "--steps", fmt::format("{}", flags.peer_steps)},
+                      "trained_steps_per_cpu_s", "a Python with gymnasium and sb3-contrib, started where --peers-script is found");
 }
 
 absl::Status Run(const Flags& flags, TrainingPlan plan) {
@@ -168,7 +154,7 @@ absl::Status Run(const Flags& flags, TrainingPlan plan) {
                           fmt::format("{:.0f}", r.trained), fmt::format("{:.1f}", r.warmup_us), fmt::format("{:.1f}", r.rollouts_us),
                           fmt::format("{:.1f}", r.critic_us), fmt::format("{:.1f}", r.actor_us)});
     if (flags.has_peers) {
-      BERTH_ASSIGN_OR_RETURN(const Json peers, RunPeers(flags, nodes));
+      BERTH_ASSIGN_OR_RETURN(const Json peers, RunMaskablePpo(flags, nodes));
       const double rate = peers["trained_steps_per_cpu_s"].get<double>();
       row["peers"] = peers;
       row["trained_steps_ratio"] = r.trained / rate;

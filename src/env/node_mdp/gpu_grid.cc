@@ -13,11 +13,7 @@ uint64_t GpuGrid::KeyOf(const Pattern& pattern) const {
   return GpuPatternKey({pattern.data(), static_cast<size_t>(units_) + 3});
 }
 
-int32_t GpuGrid::Find(const Pattern& pattern) const {
-  const uint64_t key = KeyOf(pattern);
-  const auto at = std::lower_bound(index_.begin(), index_.end(), std::pair{key, int32_t{0}});
-  return at != index_.end() && at->first == key ? at->second : -1;
-}
+int32_t GpuGrid::Find(const Pattern& pattern) const { return FindGpuPattern(index_, KeyOf(pattern)); }
 
 void GpuGrid::Enumerate(Pattern& pattern, int32_t kind, int32_t left) {
   if (kind == units_ + 1) {

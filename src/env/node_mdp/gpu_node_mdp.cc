@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <tuple>
 
-#include "base/log.h"
 #include "base/status.h"
 #include "env/node_mdp/gpu_grid.h"
+#include "env/node_mdp/price_search.h"
 #include "fmt/format.h"
 #include "mdp/stationary.h"
 #include "mdp/value_iteration.h"
@@ -16,16 +15,9 @@
 namespace berth {
 namespace {
 
-// Steps of the logarithms of prices, as in node_mdp.cc.
-constexpr double kMostStep = 0.3, kFirstStep = 0.5, kStepDecay = 0.5;
 constexpr double kStepTolerance = 1e-3;
 constexpr int64_t kStepSweeps = 40;
 constexpr double kFlowTolerance = 1e-5;
-
-absl::Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
-  return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
-}
 
 absl::Status CheckOptions(const GpuNodeMdpOptions& o) {
   BERTH_RETURN_IF_ERROR(CheckRange("m", o.m, 1, 1000));
@@ -202,6 +194,10 @@ class GpuShapeSolver {
   };
   std::vector<ShapeState>& shapes() { return shapes_; }
 
+  // A step of the search for prices. No flows are summed.
+  absl::Status Solve() { return Solve(kStepTolerance, kStepSweeps, true); }
+  void ForgetFlows() {}
+
   absl::Status Solve(double tolerance, int64_t max_sweeps, bool needs_flows) {
     mdp::SolveOptions solve;
     solve.tolerance = tolerance * node_offered_;
@@ -248,48 +244,6 @@ class GpuShapeSolver {
   double share_upper_ = 0, offered_ = 0, node_offered_ = 0;
 };
 
-absl::Status FindPrices(const GpuNodeMdpOptions& options, GpuShapeSolver& solver, GpuNodeMdpSolution& solution) {
-  auto& classes = solution.classes;
-  const auto scale = [&] {
-    double paid = 0;
-    for (const GpuNodeMdpClass& c : classes) paid += c.rate_per_h * c.price;
-    for (GpuNodeMdpClass& c : classes) c.price *= solver.offered() / paid;
-  };
-  std::vector<double> price_sum, taken_sum;
-  double steps = 0;
-  solution.share_upper = std::numeric_limits<double>::infinity();
-  for (int32_t i = 0; i < options.price_steps; ++i) {
-    // Means are taken over the steps since the last power of two.
-    if ((i & (i - 1)) == 0) {
-      price_sum.assign(classes.size(), 0);
-      taken_sum.assign(classes.size(), 0);
-      steps = 0;
-    }
-    BERTH_RETURN_IF_ERROR(solver.Solve(kStepTolerance, kStepSweeps, true));
-    ++solution.price_steps;
-    ++steps;
-    solution.share_upper = std::min(solution.share_upper, solver.share_upper());
-    solution.share_lower = std::numeric_limits<double>::infinity();
-    const double rate = std::min(kMostStep, kFirstStep / options.m) / std::sqrt(1.0 + kStepDecay * i);
-    for (size_t k = 0; k < classes.size(); ++k) {
-      price_sum[k] += classes[k].price;
-      taken_sum[k] += solver.taken_share()[k];
-      solution.share_lower = std::min(solution.share_lower, taken_sum[k] / steps);
-      const double excess = solver.taken_share()[k] / solver.share_upper() - 1;
-      classes[k].price *= std::exp(-rate * std::clamp(excess, -1.0, 1.0));
-    }
-    solution.price_gap = std::max(0.0, 1 - solution.share_lower / solution.share_upper);
-    if (solution.price_gap <= options.price_tolerance) break;
-    scale();
-  }
-  for (size_t k = 0; k < classes.size(); ++k) {
-    classes[k].price = price_sum[k] / steps;
-    classes[k].taken_share = taken_sum[k] / steps;
-  }
-  scale();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, const GpuNodeMdpOptions& options) {
@@ -298,7 +252,8 @@ absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, con
   GpuNodeMdpSolution solution;
   BERTH_ASSIGN_OR_RETURN(solution.classes, ClassesOf(workload, shapes, options));
   GpuShapeSolver coarse(shapes, solution.classes, options.m, options.price_units, options.price_cpu_levels);
-  BERTH_RETURN_IF_ERROR(FindPrices(options, coarse, solution));
+  BERTH_RETURN_IF_ERROR(SearchPrices({options.m, options.price_tolerance, options.price_steps},
+                                     &GpuNodeMdpClass::rate_per_h, coarse, solution));
   GpuShapeSolver fine(shapes, solution.classes, options.m, options.units, options.cpu_levels);
   BERTH_RETURN_IF_ERROR(fine.Solve(options.gain_tolerance, options.last_sweeps, false));
   for (size_t t = 0; t < shapes.size(); ++t) {

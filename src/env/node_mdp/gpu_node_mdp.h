@@ -55,6 +55,7 @@ struct GpuNodeMdpSolution {
   std::vector<GpuNodeMdpShape> shapes;  // nodes without GPU have none
   int32_t price_steps = 0;
   double share_lower = 0, share_upper = 0, price_gap = 1;  // as in NodeMdpSolution, on the coarse grid
+  bool is_price_converged = false;
 };
 
 // Errors: INVALID_ARGUMENT an option; a workload without GPUs, with nodes of more than 8 of them, with pods that never

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/status.h"
 #include "env/node_mdp/node_grid.h"
 #include "env/node_mdp/node_model.h"
+#include "env/node_mdp/price_search.h"
 #include "fmt/format.h"
 #include "mdp/stationary.h"
 #include "mdp/value_iteration.h"
@@ -16,19 +16,10 @@ namespace {
 
 constexpr int32_t kMostLevels = 1024;
 constexpr double kGib = 1024.0 * 1024 * 1024;
-// Steps of the logarithms of prices: min(kMostStep, kFirstStep / m) / sqrt(1 + kStepDecay i). What is taken turns the
-// more sharply with prices the greater m is.
-constexpr double kMostStep = 0.3, kFirstStep = 0.5, kStepDecay = 0.5;
-
 // While prices move: tolerance of the gain as a share of the offer, and sweeps at most.
 constexpr double kStepTolerance = 1e-4;
 constexpr int64_t kStepSweeps = 60, kLastSweeps = 200'000;
 constexpr double kFlowTolerance = 1e-6;  // of stationary distributions
-
-absl::Status CheckRange(std::string_view field, double value, double low, double high) {
-  if (value >= low && value <= high) return absl::OkStatus();  // false for NaN
-  return InvalidField(field, fmt::format("{}", value), fmt::format("a number from {} to {}", low, high));
-}
 
 absl::Status CheckOptions(const NodeMdpOptions& options) {
   BERTH_RETURN_IF_ERROR(CheckRange("m", options.m, 1, 1000));
@@ -153,6 +144,9 @@ class ShapeSolver {
   double offered() const { return offered_; }
   const std::vector<double>& taken_share() const { return taken_share_; }  // by class, of the last Solve
   double share_upper() const { return share_upper_; }                      // of every class, by the last Solve
+
+  // A step of the search for prices.
+  absl::Status Solve() { return Solve(kStepTolerance, kStepSweeps); }
 
   // Solves every shape at the prices of the solution's classes, which must sum to offered() over the fair share. Spends
   // at most `max_sweeps` on each: while prices move, values and distributions only follow them.
@@ -289,53 +283,6 @@ class ShapeSolver {
   double share_upper_ = 0, offered_ = 0;
 };
 
-// Moves the prices until the gap is small or the steps are used up; leaves the mean prices of the last steps, and the
-// solver's flows summed over them.
-absl::Status FindPrices(const NodeMdpOptions& options, int32_t most_steps, ShapeSolver* solver,
-                        NodeMdpSolution* solution) {
-  std::vector<NodeMdpClass>& classes = solution->classes;
-  const auto scale = [&] {
-    double paid = 0;
-    for (const NodeMdpClass& c : classes) paid += c.fair_per_h * c.price;
-    for (NodeMdpClass& c : classes) c.price *= solver->offered() / paid;
-  };
-  std::vector<double> price_sum, taken_sum;
-  double steps = 0;
-  solution->share_upper = std::numeric_limits<double>::infinity();
-  solution->is_price_converged = false;
-  for (int32_t i = 0; i < most_steps && !solution->is_price_converged; ++i) {
-    // Means are taken over the steps since the last power of two.
-    if ((i & (i - 1)) == 0) {
-      price_sum.assign(classes.size(), 0);
-      taken_sum.assign(classes.size(), 0);
-      steps = 0;
-      solver->ForgetFlows();
-    }
-    BERTH_RETURN_IF_ERROR(solver->Solve(kStepTolerance, kStepSweeps));
-    ++solution->price_steps;
-    ++steps;
-    solution->share_upper = std::min(solution->share_upper, solver->share_upper());
-    solution->share_lower = std::numeric_limits<double>::infinity();
-    const double rate = std::min(kMostStep, kFirstStep / solution->m) / std::sqrt(1.0 + kStepDecay * i);
-    for (size_t k = 0; k < classes.size(); ++k) {
-      price_sum[k] += classes[k].price;
-      taken_sum[k] += solver->taken_share()[k];
-      solution->share_lower = std::min(solution->share_lower, taken_sum[k] / steps);
-      const double excess = solver->taken_share()[k] / solver->share_upper() - 1;
-      classes[k].price *= std::exp(-rate * std::clamp(excess, -1.0, 1.0));
-    }
-    solution->price_gap = std::max(0.0, 1 - solution->share_lower / solution->share_upper);
-    solution->is_price_converged = solution->price_gap <= options.price_tolerance;
-    scale();
-  }
-  for (size_t k = 0; k < classes.size(); ++k) {
-    classes[k].price = price_sum[k] / steps;
-    classes[k].taken_share = taken_sum[k] / steps;
-  }
-  scale();
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<NodeMdpSolution> SolveNodeMdp(const Workload& workload, const NodeMdpOptions& options) {
@@ -350,7 +297,8 @@ absl::StatusOr<NodeMdpSolution> SolveNodeMdp(const Workload& workload, const Nod
   while (true) {
     // The steps that are left are shared by the rounds that are left.
     const int32_t steps = (options.price_steps - solution.price_steps) / (options.mix_rounds - solution.mix_rounds);
-    BERTH_RETURN_IF_ERROR(FindPrices(options, std::max(1, steps), &solver, &solution));
+    BERTH_RETURN_IF_ERROR(SearchPrices({options.m, options.price_tolerance, std::max(1, steps)},
+                                       &NodeMdpClass::fair_per_h, solver, solution));
     solution.mix_gap = solver.MixGap();
     ++solution.mix_rounds;
     if (solution.mix_rounds == options.mix_rounds || solution.price_steps >= options.price_steps ||

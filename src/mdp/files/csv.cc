@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/new_file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "mdp/files/entries.h"
@@ -194,7 +195,7 @@ absl::StatusOr<ModelFile> ReadCsv(const std::string& path, const ReadOptions& op
 
 absl::Status WriteCsv(const std::string& path, const ModelFile& model, const std::vector<bool>& is_absorbing) {
   const SparseMdp& mdp = model.mdp;
-  NewFile file(path);
+  NewFile file(kModelFile, path);
   fmt::memory_buffer out;
   const auto flush = [&] {
     file.out().write(out.data(), static_cast<std::streamsize>(out.size()));

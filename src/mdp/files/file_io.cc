@@ -1,8 +1,7 @@
 #include "mdp/files/file_io.h"
 
-#include <unistd.h>
-
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 
 #include "base/status.h"
@@ -31,36 +30,6 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& kind, const std::st
   }
   if (in.bad()) return absl::InternalError(fmt::format("{} can't be read", kind));
   return text;
-}
-
-NewFile::NewFile(const std::string& path) : path_(path), partial_path_(fmt::format("{}.{}.partial", path, getpid())) {}
-
-NewFile::~NewFile() {
-  out_.close();
-  std::error_code error;
-  std::filesystem::remove(partial_path_, error);
-}
-
-std::ofstream& NewFile::out() {
-  if (!out_.is_open()) out_.open(partial_path_, std::ios::binary);
-  return out_;
-}
-
-absl::Status NewFile::Close() {
-  out().close();
-  return out_ ? absl::OkStatus() : Failed();
-}
-
-absl::Status NewFile::Commit() {
-  if (out_.is_open()) BERTH_RETURN_IF_ERROR(Close());
-  std::error_code error;
-  std::filesystem::rename(partial_path_, path_, error);
-  return error ? Failed() : absl::OkStatus();
-}
-
-absl::Status NewFile::Failed() const {
-  return absl::FailedPreconditionError(
-      fmt::format("model file {} can't be written", Quoted(std::filesystem::path(path_).filename().string())));
 }
 
 }  // namespace berth::mdp::internal

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/new_file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "mdp/files/file_io.h"
@@ -171,7 +172,7 @@ absl::Status WriteOracleJson(const std::string& path, const ModelFile& model, co
   }
   file["absorbing"] = std::move(absorbing);
   file["actions"] = std::move(actions);
-  NewFile out(path);
+  NewFile out(kModelFile, path);
   out.out() << file.dump(1, ' ', false, json::error_handler_t::replace) << '\n';
   BERTH_RETURN_IF_ERROR(out.Close());
   return out.Commit();

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/new_file.h"
 #include "base/quantity.h"
 #include "base/status.h"
 #include "fmt/format.h"
@@ -367,10 +368,10 @@ absl::Status WritePrism(const std::string& path, const ModelFile& model, const s
     file.out().write(lines.data(), static_cast<std::streamsize>(lines.size()));
     return file.Close();
   };
-  NewFile labels(fs::path(path).replace_extension(".lab").string());
-  NewFile state_rewards(fs::path(path).replace_extension(".srew").string());
-  NewFile transition_rewards(fs::path(path).replace_extension(".trew").string());
-  NewFile transitions(path);
+  NewFile labels(kModelFile, fs::path(path).replace_extension(".lab").string());
+  NewFile state_rewards(kModelFile, fs::path(path).replace_extension(".srew").string());
+  NewFile transition_rewards(kModelFile, fs::path(path).replace_extension(".trew").string());
+  NewFile transitions(kModelFile, path);
   BERTH_RETURN_IF_ERROR(write(labels, fmt::format("0=\"init\" 1=\"{}\"", kAbsorbingLabel), lab));
   BERTH_RETURN_IF_ERROR(write(state_rewards, fmt::format("{} {}", states, num_state_rewards), srew));
   BERTH_RETURN_IF_ERROR(

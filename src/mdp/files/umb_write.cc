@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/new_file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "mdp/files/file_io.h"
@@ -120,7 +121,7 @@ absl::Status WriteUmb(const std::string& path, const ModelFile& model, const std
   json complete = index;
   if (has_rates) complete["transition-system"]["exit-rate-type"] = real;
 
-  NewFile file(path);
+  NewFile file(kModelFile, path);
   TarWriter tar(file.partial_path());
   std::vector<bool> is_initial(mdp.num_states(), false);
   is_initial[model.initial] = true;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "cluster/cluster_state.h"
+#include "policy/potential/table_potential.h"
 
 namespace berth {
 namespace {
@@ -46,7 +47,8 @@ class GpuTablePotential : public Potential {
         shape.gpu_model >= 0 ? std::string_view(models_[static_cast<size_t>(shape.gpu_model)]) : std::string_view();
     for (const GpuValueTable& t : *tables_) {
       if (t.devices != shape.device_count) continue;
-      const double cpu = std::abs(std::log((1.0 + static_cast<double>(shape.cpu_milli)) / (1.0 + static_cast<double>(t.cpu_milli))));
+      const double cpu =
+          std::abs(std::log((1.0 + static_cast<double>(shape.cpu_milli)) / (1.0 + static_cast<double>(t.cpu_milli))));
       const double distance = cpu + (t.gpu_model.empty() || t.gpu_model == model ? 0 : 100);
       if (distance < least) {
         least = distance;
@@ -68,12 +70,15 @@ uint64_t GpuPatternKey(std::span<const int8_t> counts) {
   return key;
 }
 
+int32_t FindGpuPattern(std::span<const std::pair<uint64_t, int32_t>> patterns, uint64_t key) {
+  const auto at = std::lower_bound(patterns.begin(), patterns.end(), std::pair{key, int32_t{0}});
+  return at != patterns.end() && at->first == key ? at->second : -1;
+}
+
 int32_t GpuValueTable::RowOf(std::span<const int32_t> used) const {
   std::array<int8_t, 13> counts{};
   for (const int32_t u : used) ++counts[static_cast<size_t>(u)];
-  const uint64_t key = GpuPatternKey({counts.data(), static_cast<size_t>(units) + 3});
-  const auto at = std::lower_bound(patterns.begin(), patterns.end(), std::pair{key, int32_t{0}});
-  return at != patterns.end() && at->first == key ? at->second : -1;
+  return FindGpuPattern(patterns, GpuPatternKey({counts.data(), static_cast<size_t>(units) + 3}));
 }
 
 double GpuValueTable::At(int32_t row, double used_cpu_milli) const {
@@ -91,20 +96,9 @@ std::unique_ptr<Potential> MakeGpuTablePotential(std::shared_ptr<const std::vect
 }
 
 std::shared_ptr<const Policy> MakeGpuTablePolicy(std::vector<GpuValueTable> tables) {
-  ClassPolicySpec spec;
-  spec.info = {"index",
-               "",
-               "index",
-               "greatest h(after) - h(before), h = value of a node's free state in its own decision process at "
-               "Lagrangian prices",
-               "per-node value iteration (berth solve); Hawkins 2003, Whittle 1988",
-               "",
-               {}};
-  spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [shared = std::make_shared<const std::vector<GpuValueTable>>(std::move(tables))] {
-    return MakePotentialScorer(MakeGpuTablePotential(shared));
-  };
-  return MakeClassPolicy(std::move(spec));
+  return MakeIndexPolicyOf([shared = std::make_shared<const std::vector<GpuValueTable>>(std::move(tables))] {
+    return MakeGpuTablePotential(shared);
+  });
 }
 
 }  // namespace berth

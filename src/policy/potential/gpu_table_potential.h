@@ -18,12 +18,12 @@ namespace berth {
 // The value h of one node shape at (pattern of its devices) x (cpu in use). Greater is better; only differences count,
 // across shapes too.
 struct GpuValueTable {
-  int32_t devices = 0;              // 1 to 8
-  std::string gpu_model;            // empty: any
-  int64_t cpu_milli = 0;            // capacity of the shape, >= 1
-  int32_t units = 0;                // steps in which a device is shared, 1 to 10
-  double cpu_unit_milli = 0;        // > 0
-  int32_t cpu_levels = 0;           // >= 1; level i: i units in use
+  int32_t devices = 0;                                 // 1 to 8
+  std::string gpu_model;                               // empty: any
+  int64_t cpu_milli = 0;                               // capacity of the shape, >= 1
+  int32_t units = 0;                                   // steps in which a device is shared, 1 to 10
+  double cpu_unit_milli = 0;                           // > 0
+  int32_t cpu_levels = 0;                              // >= 1; level i: i units in use
   std::vector<std::pair<uint64_t, int32_t>> patterns;  // key and row, ascending by key
   std::vector<float> value;                            // [rows, cpu_levels] row-major, finite
 
@@ -37,10 +37,12 @@ struct GpuValueTable {
 // What `patterns` is sorted by: the numbers of devices that are in use by 0 .. units steps, used up, and (for a pod of
 // all devices) all of them; each at most 8.
 uint64_t GpuPatternKey(std::span<const int8_t> counts);
+// What stands beside `key` in `patterns`, ascending by key; -1 where it is not there.
+int32_t FindGpuPattern(std::span<const std::pair<uint64_t, int32_t>> patterns, uint64_t key);
 
-// Phi = -h. What is in use of a device is rounded up to a step, less a twentieth of one. A node whose shape has no table
-// takes that of as many devices whose model fits best and whose cpu is nearest, at the same share of cpu; where none has
-// as many devices, 0.
+// Phi = -h. What is in use of a device is rounded up to a step, less a twentieth of one. A node whose shape has no
+// table takes that of as many devices whose model fits best and whose cpu is nearest, at the same share of cpu; where
+// none has as many devices, 0.
 std::unique_ptr<Potential> MakeGpuTablePotential(std::shared_ptr<const std::vector<GpuValueTable>> tables);
 
 // The policy `index` of such tables.

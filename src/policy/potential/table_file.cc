@@ -1,7 +1,5 @@
 #include "policy/potential/table_file.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include <iterator>
 #include <limits>
 
+#include "base/new_file.h"
 #include "base/status.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
@@ -148,16 +147,9 @@ absl::StatusOr<TableFile> LoadTableFile(const std::string& path) {
 }
 
 absl::Status WriteTableFile(const std::string& path, const TableFile& file) {
-  const std::string partial = fmt::format("{}.{}.partial", path, getpid());
-  std::ofstream out(partial, std::ios::binary);
-  out << ToJson(file) << '\n';
-  out.close();
-  std::error_code error;
-  if (out) std::filesystem::rename(partial, path, error);
-  if (out && !error) return absl::OkStatus();
-  std::filesystem::remove(partial, error);
-  return absl::FailedPreconditionError(
-      fmt::format("table file {} can't be written", Quoted(std::filesystem::path(path).filename().string())));
+  NewFile out("table file", path);
+  out.out() << ToJson(file) << '\n';
+  return out.Commit();
 }
 
 }  // namespace berth

@@ -57,7 +57,7 @@ std::unique_ptr<Potential> MakeTablePotential(std::shared_ptr<const std::vector<
   return std::make_unique<TablePotential>(std::move(tables));
 }
 
-std::shared_ptr<const Policy> MakeTablePolicy(std::vector<ValueTable> tables) {
+std::shared_ptr<const Policy> MakeIndexPolicyOf(std::function<std::unique_ptr<Potential>()> potential) {
   ClassPolicySpec spec;
   spec.info = {"index",
                "",
@@ -68,10 +68,14 @@ std::shared_ptr<const Policy> MakeTablePolicy(std::vector<ValueTable> tables) {
                "",
                {}};
   spec.tie = TieRule::kLeastFreeMemory;
-  spec.scorer = [shared = std::make_shared<const std::vector<ValueTable>>(std::move(tables))] {
-    return MakePotentialScorer(MakeTablePotential(shared));
-  };
+  spec.scorer = [potential = std::move(potential)] { return MakePotentialScorer(potential()); };
   return MakeClassPolicy(std::move(spec));
+}
+
+std::shared_ptr<const Policy> MakeTablePolicy(std::vector<ValueTable> tables) {
+  return MakeIndexPolicyOf([shared = std::make_shared<const std::vector<ValueTable>>(std::move(tables))] {
+    return MakeTablePotential(shared);
+  });
 }
 
 }  // namespace berth

@@ -3,6 +3,7 @@
 #define BERTH_POLICY_POTENTIAL_TABLE_POTENTIAL_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,7 +29,10 @@ struct ValueTable {
 // Cost of a value: O(tables). `tables` is not empty.
 std::unique_ptr<Potential> MakeTablePotential(std::shared_ptr<const std::vector<ValueTable>> tables);
 
-// The policy `index` of tables that pass ValidateTables (table_file.h).
+// The policy `index` of any potential that looks values of a node's own decision process up.
+std::shared_ptr<const Policy> MakeIndexPolicyOf(std::function<std::unique_ptr<Potential>()> potential);
+
+// The same of tables that pass ValidateTables (table_file.h).
 std::shared_ptr<const Policy> MakeTablePolicy(std::vector<ValueTable> tables);
 
 }  // namespace berth

@@ -1,5 +1,6 @@
 // The shared oracles (mdp-oracle-1) are read as what they say. Skipped where the shared data is absent.
 #include "mdp/files/support.h"
+#include "support/mdp_oracles.h"
 #include "support/shared_data.h"
 
 namespace berth::mdp {
@@ -64,11 +65,7 @@ INSTANTIATE_TEST_SUITE_P(
                     OracleFile{"average-multichain", 8, CriterionKind::kAverage, 0, 0, kMax, {}},
                     OracleFile{"bound-trap-total", 3, CriterionKind::kTotal, 0, 0, kMax, {2}},
                     OracleFile{"finite-horizon-25", 4, CriterionKind::kFinite, 0, 25, kMax, {}}),
-    [](const auto& test) {
-      std::string name = test.param.name;
-      for (char& c : name) c = c == '-' ? '_' : c;
-      return name;
-    });
+    [](const auto& test) { return test::OracleTestName(test.param.name); });
 
 }  // namespace
 }  // namespace berth::mdp

@@ -1,14 +1,12 @@
-// Models and folders for the tests of src/mdp/files.
+// Models for the tests of src/mdp/files.
 #ifndef BERTH_TESTS_MDP_FILES_SUPPORT_H_
 #define BERTH_TESTS_MDP_FILES_SUPPORT_H_
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -18,8 +16,11 @@
 
 #include "base/rng.h"
 #include "mdp/files/model_file.h"
+#include "support/temp_file.h"
 
 namespace berth::mdp {
+
+using test::TempFolder;
 
 struct PlainRow {
   StateIndex state = 0;
@@ -57,35 +58,6 @@ inline absl::StatusOr<SparseMdp> BuildRows(StateIndex num_states, const std::vec
   }
   return std::move(builder).Build();
 }
-
-// A folder for one test, removed with the object.
-class TempFolder {
- public:
-  TempFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "berth-model-files-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TempFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-
-  std::string File(const std::string& name) const { return (path_ / name).string(); }
-  std::string Write(const std::string& name, std::string_view bytes) const {
-    std::ofstream(File(name), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    return File(name);
-  }
-  std::vector<std::string> Names() const {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) names.push_back(entry.path().filename());
-    return names;
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::string ReadBytes(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
