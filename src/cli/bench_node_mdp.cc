@@ -1,5 +1,5 @@
-// `berth bench node-mdp`: exact nodes. What a sweep costs beside the floor of reading the values, how soon millions of
-// states are solved, and what an index earns beside the bound, the optimum and two rules.
+// `berth bench node-mdp`: exact nodes and a node with GPUs. What a sweep costs beside the floor of reading the values,
+// how soon millions of states are solved, and what an index earns beside the bound, the optimum and two rules.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -16,6 +16,8 @@
 #include "env/node_mdp/fleet_relaxation.h"
 #include "env/node_mdp/fleet_simulation.h"
 #include "env/node_mdp/fleet_tuning.h"
+#include "env/node_mdp/gpu_grid.h"
+#include "env/node_mdp/gpu_sweep.h"
 #include "evaluate/report.h"
 #include "evaluate/statistics.h"
 #include "fmt/format.h"
@@ -77,52 +79,124 @@ absl::StatusOr<LargeNode> MakeLargeNode(int64_t scale) {
   return node;
 }
 
+// A node of eight GPUs, 96 cpu and a typical mix: pods of a quarter, a half and most of a device, of one, two and eight
+// devices, and of none, an hour each; devices in eighths, cpu in 80 levels.
+struct GpuNode {
+  std::unique_ptr<GpuGrid> grid;
+  std::vector<GpuStream> streams;
+};
+
+GpuNode MakeGpuNode() {
+  struct Kind {
+    int32_t whole, units;
+    double cpu_levels, running, earned;
+  };
+  constexpr Kind kKinds[] = {{0, 2, 3.5, 4, 0.25}, {0, 4, 5, 3, 0.5},  {0, 7, 7, 1, 0.8}, {1, 0, 7, 3, 1},
+                             {2, 0, 14, 0.4, 2},   {8, 0, 60, 0.2, 8}, {0, 0, 6, 2, 0.1}};
+  constexpr double kCompetitors = 4;
+  GpuNode node;
+  std::vector<GpuGridClass> classes;
+  for (const Kind& kind : kKinds) {
+    classes.push_back({kind.whole, kind.units, kind.cpu_levels, kind.running, 1});
+    node.streams.push_back({kCompetitors * kind.running, kind.earned});
+  }
+  node.grid = std::make_unique<GpuGrid>(8, 8, 80, std::move(classes));
+  return node;
+}
+
+struct TransitionCounter {
+  int64_t count = 0;
+  void Jump(double, double, mdp::StateIndex) { ++count; }
+  void Earn(double) {}
+  void Decide(double, const auto& each) {
+    each([&](double reward, mdp::StateIndex) { count += reward > 0 ? 1 : 0; });  // refusing is none
+  }
+};
+
+int64_t CountTransitions(const GpuNode& node) {
+  TransitionCounter counter;
+  const GpuNodeModel model(*node.grid, node.streams);
+  for (mdp::StateIndex s = 0; s < model.num_states(); ++s) model.VisitState(s, counter);
+  return counter.count;
+}
+
+constexpr char kExact[] = "exact counts";
+constexpr char kGpus[] = "eight GPUs";
+
+template <mdp::Sweep S>
+void AddSweep(const char* node, S& sweep, int64_t transitions, int threads, nlohmann::json& results, Table& table) {
+  LogInfo("bench node-mdp: sweeps of {} states, {} threads", sweep.num_states(), threads);
+  const Times check = TimeCalls([&] { sweep.Range(); });
+  const Times step = TimeCalls([&] { sweep.GaussSeidelSweep(0); });
+  std::vector<uint64_t> seen(static_cast<size_t>(sweep.num_blocks()));
+  const std::span<const double> h = sweep.shuffled_values();
+  const Times floor = TimeCalls([&] {
+    sweep.ForEachBlock([&](int block, size_t begin, size_t end) {
+      uint64_t bits = 0;
+      for (size_t i = begin; i < end; ++i) bits ^= std::bit_cast<uint64_t>(h[i]);
+      seen[block] = bits;
+    });
+  });
+  const auto ns = [&](double seconds) { return 1e9 * seconds / static_cast<double>(transitions); };
+  results.push_back({{"node", node},
+                     {"states", sweep.num_states()},
+                     {"transitions", transitions},
+                     {"threads", threads},
+                     {"instructions", mdp::InstructionSetName(mdp::BestInstructionSet())},
+                     {"certificate_ns", ns(check.median)},
+                     {"certificate_ns_min", ns(check.least)},
+                     {"sweep_ns", ns(step.median)},
+                     {"sweep_ns_min", ns(step.least)},
+                     {"read_floor_ns", ns(floor.median)},
+                     {"read_floor_ns_min", ns(floor.least)}});
+  const auto cell = [&](const Times& t) { return fmt::format("{:.3f} ({:.3f})", ns(t.median), ns(t.least)); };
+  table.rows.push_back({node, fmt::format("{}", sweep.num_states()), fmt::format("{}", transitions),
+                        fmt::format("{}", threads), cell(check), cell(step), cell(floor)});
+}
+
 absl::Status AddSweeps(const Flags& flags, nlohmann::json& results, std::vector<Table>& tables) {
   Table table{"ns a transition, median (least) of 7 parts",
-              {"states", "transitions", "threads", "certificate", "red-black sweep", "read the values once"},
+              {"node", "states", "transitions", "threads", "certificate", "sweep", "read the values once"},
               {}};
+  std::vector<int> threads = {1};
+  if (flags.threads > 1) threads.push_back(flags.threads);
   for (const int64_t scale : {3, 4, 6, 12}) {
     BERTH_ASSIGN_OR_RETURN(const LargeNode node, MakeLargeNode(scale));
-    const auto transitions = static_cast<double>(node.space->num_transitions());
-    std::vector<int> threads = {1};
-    if (flags.threads > 1) threads.push_back(flags.threads);
     for (const int count : threads) {
-      LogInfo("bench node-mdp: sweeps of {} states, {} threads", node.space->num_states(), count);
       mdp::KnapsackSweep sweep(*node.model, {.threads = count});
-      const Times check = TimeCalls([&] { sweep.Range(); });
-      const Times step = TimeCalls([&] { sweep.RedBlackSweep(0); });
-      std::vector<uint64_t> seen(static_cast<size_t>(sweep.num_blocks()));
-      const std::span<const double> h = sweep.shuffled_values();
-      const Times floor = TimeCalls([&] {
-        sweep.ForEachBlock([&](int block, size_t begin, size_t end) {
-          uint64_t bits = 0;
-          for (size_t i = begin; i < end; ++i) bits ^= std::bit_cast<uint64_t>(h[i]);
-          seen[block] = bits;
-        });
-      });
-      const auto ns = [&](double seconds) { return 1e9 * seconds / transitions; };
-      results.push_back({{"states", node.space->num_states()},
-                         {"transitions", node.space->num_transitions()},
-                         {"table_bytes", node.space->table_bytes()},
-                         {"threads", count},
-                         {"instructions", mdp::InstructionSetName(mdp::BestInstructionSet())},
-                         {"certificate_ns", ns(check.median)},
-                         {"certificate_ns_min", ns(check.least)},
-                         {"sweep_ns", ns(step.median)},
-                         {"sweep_ns_min", ns(step.least)},
-                         {"read_floor_ns", ns(floor.median)},
-                         {"read_floor_ns_min", ns(floor.least)}});
-      const auto cell = [&](const Times& t) { return fmt::format("{:.3f} ({:.3f})", ns(t.median), ns(t.least)); };
-      table.rows.push_back({fmt::format("{}", node.space->num_states()), fmt::format("{:.0f}", transitions),
-                            fmt::format("{}", count), cell(check), cell(step), cell(floor)});
+      AddSweep(kExact, sweep, node.space->num_transitions(), count, results, table);
     }
+  }
+  const GpuNode node = MakeGpuNode();
+  const int64_t transitions = CountTransitions(node);
+  for (const int count : threads) {
+    GpuSweep sweep(*node.grid, node.streams, count);
+    AddSweep(kGpus, sweep, transitions, count, results, table);
   }
   tables.push_back(std::move(table));
   return absl::OkStatus();
 }
 
 absl::Status AddSolves(const Flags& flags, nlohmann::json& results, std::vector<Table>& tables) {
-  Table table{"time to a certified gain", {"states", "criterion", "relative width", "gain", "sweeps", "seconds"}, {}};
+  Table table{
+      "time to a certified gain", {"node", "states", "criterion", "relative width", "gain", "sweeps", "seconds"}, {}};
+  const auto add = [&](const char* node, int64_t states, double discount_rate, double tolerance,
+                       const mdp::SweepSolution& solution, double seconds) {
+    const std::string criterion = discount_rate > 0 ? fmt::format("discount {}", discount_rate) : "average";
+    results.push_back({{"node", node},
+                       {"states", states},
+                       {"discount_rate", discount_rate},
+                       {"relative_tolerance", tolerance},
+                       {"level_lower", solution.level_lower},
+                       {"level_upper", solution.level_upper},
+                       {"stop", mdp::StopReasonName(solution.stop)},
+                       {"sweeps", solution.sweeps},
+                       {"threads", flags.threads},
+                       {"seconds", seconds}});
+    table.rows.push_back({node, fmt::format("{}", states), criterion, fmt::format("{:.0e}", tolerance),
+                          fmt::format("{:.6f}", solution.level), fmt::format("{}", solution.sweeps),
+                          fmt::format("{:.2f}", seconds)});
+  };
   for (const int64_t scale : {6, 12}) {
     BERTH_ASSIGN_OR_RETURN(const LargeNode node, MakeLargeNode(scale));
     double offered = 0;
@@ -133,26 +207,24 @@ absl::Status AddSolves(const Flags& flags, nlohmann::json& results, std::vector<
         LogInfo("bench node-mdp: solving {} states to {}", node.space->num_states(), tolerance);
         const double begin = MonotonicSeconds();
         BERTH_ASSIGN_OR_RETURN(
-            const mdp::KnapsackSolution solution,
+            const mdp::SweepSolution solution,
             mdp::SolveKnapsack(*node.model, {.discount_rate = discount_rate,
                                              .tolerance = tolerance * offered / (discount_rate > 0 ? discount_rate : 1),
                                              .threads = flags.threads}));
-        const double seconds = MonotonicSeconds() - begin;
-        const std::string criterion = discount_rate > 0 ? fmt::format("discount {}", discount_rate) : "average";
-        results.push_back({{"states", node.space->num_states()},
-                           {"discount_rate", discount_rate},
-                           {"relative_tolerance", tolerance},
-                           {"level_lower", solution.level_lower},
-                           {"level_upper", solution.level_upper},
-                           {"stop", mdp::StopReasonName(solution.stop)},
-                           {"sweeps", solution.sweeps},
-                           {"threads", flags.threads},
-                           {"seconds", seconds}});
-        table.rows.push_back({fmt::format("{}", node.space->num_states()), criterion, fmt::format("{:.0e}", tolerance),
-                              fmt::format("{:.6f}", solution.level), fmt::format("{}", solution.sweeps),
-                              fmt::format("{:.2f}", seconds)});
+        add(kExact, node.space->num_states(), discount_rate, tolerance, solution, MonotonicSeconds() - begin);
       }
     }
+  }
+  const GpuNode node = MakeGpuNode();
+  double offered = 0;
+  for (const GpuStream& stream : node.streams) offered += stream.offered_per_h * stream.earned;
+  for (const double tolerance : {1e-2, 1e-3}) {
+    LogInfo("bench node-mdp: solving {} states with GPUs to {}", node.grid->num_states(), tolerance);
+    const double begin = MonotonicSeconds();
+    GpuSweep sweep(*node.grid, node.streams, flags.threads);
+    BERTH_ASSIGN_OR_RETURN(const mdp::SweepSolution solution,
+                           mdp::SolveBySweeps(sweep, {.tolerance = tolerance * offered, .threads = flags.threads}));
+    add(kGpus, node.grid->num_states(), 0, tolerance, solution, MonotonicSeconds() - begin);
   }
   tables.push_back(std::move(table));
   return absl::OkStatus();
@@ -285,9 +357,9 @@ absl::Status Run(const Flags& flags) {
 
 const BenchRegistration kNodeMdp("node-mdp", [](CLI::App& app, VerbResult& result) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* bench = app.add_subcommand(
-      "node-mdp",
-      "Exact nodes: ns a transition of a sweep, time to a certified gain, and what an index earns beside the bound");
+  CLI::App* bench = app.add_subcommand("node-mdp",
+                                       "Exact nodes, and one with GPUs: ns a transition of a sweep, time to a "
+                                       "certified gain, and what an index earns beside the bound");
   bench->footer("Example:\n  berth bench node-mdp --json\n  berth bench node-mdp --parts fleets --time-scale 0.1");
   bench->add_option("--threads", flags->threads, "of sweeps and solves")
       ->check(CLI::Range(1, 64))

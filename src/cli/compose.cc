@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "env/node_mdp/index_policy.h"
 #include "fmt/format.h"
+#include "policy/potential/gpu_table_potential.h"
 #include "policy/potential/model_dir.h"
 #include "policy/potential/table_file.h"
 
@@ -20,7 +21,7 @@ PolicyContext ContextOf(const Workload& workload, bool learns_mix, const PriceRu
   context.learns_mix = learns_mix;
   context.price_run = run;
   context.resolve = [&workload](std::string_view name, const PolicyContext&) -> absl::StatusOr<std::shared_ptr<const Policy>> {
-    if (name == "index") return MakeIndexPolicy(workload, IndexOptions());
+    if (name == "index") return MakeIndexPolicy(workload);
     return nullptr;
   };
   return context;
@@ -73,6 +74,7 @@ absl::StatusOr<std::shared_ptr<const Policy>> MakeOnePolicy(const std::string& n
   }
   if (std::error_code error; std::filesystem::is_regular_file(model_dir, error)) {
     BERTH_ASSIGN_OR_RETURN(TableFile file, LoadTableFile(model_dir));
+    if (!file.gpu_tables.empty()) return MakeGpuTablePolicy(std::move(file.gpu_tables));
     return MakeTablePolicy(std::move(file.tables));
   }
   if (!model_dir.empty()) {

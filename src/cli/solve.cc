@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/quantity.h"
 #include "base/status.h"
+#include "cli/solve_gpu.h"
 #include "cli/solve_model.h"
 #include "cli/solve_plot.h"
 #include "cli/verbs.h"
@@ -22,8 +24,9 @@ struct Flags {
   int64_t nodes = 0;
   double load = NodeMdpOptions().design_load;
   double m = 0;
-  double tolerance = NodeMdpOptions().gain_tolerance;
+  std::optional<double> tolerance;
   int32_t max_states = NodeMdpOptions().max_states;
+  int32_t units = 0, cpu_levels = GpuNodeMdpOptions().cpu_levels;
   std::string out;
   std::string plot, plot_x = "cpu", plot_y = "memory", plot_shape;
   bool json = false;
@@ -119,7 +122,7 @@ nlohmann::json SolutionJson(const Workload& workload, const IndexSolution& solut
     if (t.m > 0)
       trial["m"] = t.m;
     else
-      trial["policy"] = "best-fit";
+      trial["policy"] = t.rule;
     json["trials"].push_back(std::move(trial));
   }
   return json;
@@ -174,16 +177,6 @@ void Print(const nlohmann::json& json) {
       json["sweeps"].get<int64_t>(), json["solve_s"].get<double>());
 }
 
-// In the training runs; true where there were none.
-bool BeatsBestFit(const IndexSolution& solution) {
-  const auto sum = [](const IndexTrial& t) {
-    return std::accumulate(t.rejected_percent.begin(), t.rejected_percent.end(), 0.0);
-  };
-  return solution.trials.size() < 2 ||
-         std::any_of(solution.trials.begin() + 1, solution.trials.end(),
-                     [&](const IndexTrial& t) { return sum(t) <= sum(solution.trials[0]); });
-}
-
 absl::Status ValidatePlot(const Flags& flags) {
   if (flags.plot.empty()) return absl::OkStatus();
   BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.plot));
@@ -212,10 +205,22 @@ absl::Status Run(const Flags& flags) {
   if (flags.nodes != 0) {
     BERTH_ASSIGN_OR_RETURN(workload, ScaleNodes(workload, flags.nodes));
   }
+  if (LoadResourceOf(workload) == LoadResource::kGpu) {
+    return RunSolveGpu(workload, {.load = flags.load,
+                                  .m = flags.m,
+                                  .units = flags.units,
+                                  .cpu_levels = flags.cpu_levels,
+                                  .tolerance = flags.tolerance.value_or(GpuNodeMdpOptions().gain_tolerance),
+                                  .threads = flags.model.threads,
+                                  .out = flags.out,
+                                  .plot = flags.plot,
+                                  .plot_shape = flags.plot_shape,
+                                  .json = flags.json});
+  }
   IndexOptions options;
   options.mdp.design_load = flags.load;
   options.mdp.max_states = flags.max_states;
-  options.mdp.gain_tolerance = flags.tolerance;
+  if (flags.tolerance.has_value()) options.mdp.gain_tolerance = *flags.tolerance;
   options.chooses_m = flags.m == 0;
   if (flags.m != 0) options.mdp.m = flags.m;
   const int64_t start_us = Clock::Real().MonotonicMicros();
@@ -225,12 +230,12 @@ absl::Status Run(const Flags& flags) {
     LogWarning("prices did not settle: the gap is {:.4f} after {} steps", solution.mdp.price_gap,
                solution.mdp.price_steps);
   }
-  if (!BeatsBestFit(solution)) {
+  if (!BeatsRules(solution.trials)) {
     LogWarning("best-fit rejected less than every m in the training runs: prefer it for this workload");
   }
   if (!flags.out.empty()) {
-    BERTH_RETURN_IF_ERROR(
-        WriteTableFile(flags.out, {workload.name, solution.mdp.m, solution.mdp.design_load, TablesOf(solution.mdp)}));
+    BERTH_RETURN_IF_ERROR(WriteTableFile(
+        flags.out, {workload.name, solution.mdp.m, solution.mdp.design_load, TablesOf(solution.mdp), {}}));
     LogInfo("wrote the tables to {}; use them with --model", flags.out);
   }
   if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(WritePlot(flags, solution.mdp));
@@ -250,30 +255,41 @@ const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
   verb->footer(
       "Example:\n  berth solve --workload vm-like --json\n  berth solve --workload vm-like --out vm-like.table.json\n"
       "  berth evaluate --workload vm-like --policies best-fit --model vm-like.table.json\n"
+      "  berth solve --workload openb-like --threads 2 --out openb-like.table.json\n"
       "  berth solve --workload vm-like --plot vm-like.svg --plot-x cpu --plot-y memory\n"
       "  berth solve --model maze.umb --total --method all --epsilon 1e-9 --json\n"
       "  berth solve --model queue.csv --one-minus-gamma 1e-6");
   CLI::Option* const model = AddSolveModelOptions(verb, flags->model);
   const auto of_workload = [&](CLI::Option* option) { option->group("Of a workload")->excludes(model); };
-  of_workload(
-      verb->add_option("--workload", flags->workload, "a built-in workload or a file in Berth's format, without GPUs")
-          ->capture_default_str());
+  of_workload(verb->add_option("--workload", flags->workload, "a built-in workload or a file in Berth's format")
+                  ->capture_default_str());
   of_workload(verb->add_option("--nodes", flags->nodes, "scale the workload to this many nodes; 0 = as it is")
                   ->capture_default_str());
   of_workload(verb->add_option("--load", flags->load, "offered load that prices are made for")->capture_default_str());
   of_workload(verb->add_option("--m", flags->m, "nodes that compete for a pod; 0 = chosen by simulation")
                   ->capture_default_str());
   of_workload(verb->add_option("--tolerance", flags->tolerance,
-                               "certified half width of the gain, as a share of what is offered")
-                  ->capture_default_str());
+                               fmt::format("certified half width of the gain, as a share of what is offered; {} "
+                                           "without it, {} with GPUs",
+                                           NodeMdpOptions().gain_tolerance, GpuNodeMdpOptions().gain_tolerance)));
   of_workload(verb->add_option("--max-states", flags->max_states, "of one node shape; the grid is coarsened to it")
                   ->capture_default_str());
+  of_workload(verb->add_option("--units", flags->units,
+                               "with GPUs: steps in which a device is shared, 1 to 10; 0 = chosen by simulation")
+                  ->capture_default_str());
+  of_workload(
+      verb->add_option("--cpu-levels", flags->cpu_levels, "with GPUs: steps of a node's cpu")->capture_default_str());
   of_workload(verb->add_option("--out", flags->out, "write the tables to this file"));
   of_workload(verb->add_option("--plot-x", flags->plot_x, "resource across: cpu or memory")->capture_default_str());
   of_workload(verb->add_option("--plot-y", flags->plot_y, "resource upwards")->capture_default_str());
   of_workload(verb->add_option("--plot-shape", flags->plot_shape, "node shape; the first without it"));
   verb->add_option("--plot", flags->plot,
-                   "draw h over two free resources, or of a model file the values with their bounds, to this .svg");
+                   "draw h over two free resources (with GPUs: cpu and GPU), or of a model file the values with their "
+                   "bounds, to this .svg");
+  verb->add_option("--threads", flags->model.threads,
+                   "of a workload with GPUs, and of value-iteration and modified-policy-iteration on a model file; the "
+                   "bits don't depend on it")
+      ->capture_default_str();
   verb->add_flag("--json", flags->json, "for programs");
   verb->callback([flags, &result] {
     flags->model.json = flags->json;

@@ -240,10 +240,9 @@ CLI::Option* AddSolveModelOptions(CLI::App* verb, SolveModelFlags& flags) {
   of_model(verb->add_flag("--total", flags.is_total, "total reward until an absorbing state"));
   of_model(verb->add_option("--horizon", flags.horizon, "reward of so many steps"));
   of_model(verb->add_flag("--minimize", flags.is_minimize, "rewards are costs"));
-  of_model(verb->add_option("--threads", flags.threads,
-                            "of value-iteration and modified-policy-iteration; the bits don't depend on it")
-               ->capture_default_str());
-  of_model(verb->add_option("--storage", flags.storage, "compressed or sell8: how the model is laid out for those two")
+  of_model(verb->add_option(
+                   "--storage", flags.storage,
+                   "compressed or sell8: how the model is laid out for value-iteration and modified-policy-iteration")
                ->check(CLI::IsMember({"compressed", "sell8"}))
                ->capture_default_str());
   of_model(verb->add_flag("--single-precision-first", flags.starts_in_single_precision,

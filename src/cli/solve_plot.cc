@@ -29,6 +29,8 @@ struct Axis {
     const double used_levels = points > 1 ? static_cast<double>(levels - 1) * (points - 1 - point) / (points - 1) : 0;
     return most - used_levels * unit;
   }
+  // In the table's grain.
+  double Used(int32_t point) const { return (most - Free(point)) / grain; }
 };
 
 Axis AxisOf(const ValueTable& table, const std::string& resource) {
@@ -41,6 +43,32 @@ Axis AxisOf(const ValueTable& table, const std::string& resource) {
   axis.levels = is_cpu ? table.cpu_levels : table.mem_levels;
   axis.points = std::min(axis.levels, kMostPoints);
   return axis;
+}
+
+// `value(column, row)` of the table.
+template <class Value>
+HeatMap Draw(const std::string& shape, const Axis& across, const Axis& up, Value&& value) {
+  HeatMap map;
+  map.title = fmt::format("What the free state of a node is worth, shape {}", shape);
+  map.x_label = across.label;
+  map.y_label = up.label;
+  map.scale = "h, above its least";
+  map.columns = static_cast<size_t>(across.points);
+  const double first = across.Free(0), last = across.Free(across.points - 1);
+  const double half = across.points > 1 ? (last - first) / (across.points - 1) / 2 : across.unit / 2;
+  map.x_low = first - half;
+  map.x_high = last + half;
+  for (int32_t row = 0; row < up.points; ++row) {
+    // About ten ticks.
+    const bool is_labelled = row % std::max(1, up.points / 10) == 0 || row == up.points - 1;
+    map.row_labels.push_back(is_labelled ? fmt::format("{:.4g}", up.Free(row)) : "");
+    for (int32_t column = 0; column < across.points; ++column) map.values.push_back(value(column, row));
+  }
+  const double least = *std::min_element(map.values.begin(), map.values.end());
+  for (double& v : map.values) v -= least;
+  map.most = *std::max_element(map.values.begin(), map.values.end());
+  if (!(map.most > 0)) map.most = 1;  // a flat table still has a scale
+  return map;
 }
 
 }  // namespace
@@ -58,31 +86,37 @@ absl::Status ValidateResource(const std::string& field, const std::string& name)
 
 HeatMap DrawTable(const std::string& shape, const ValueTable& table, const std::string& x, const std::string& y) {
   const Axis across = AxisOf(table, x), up = AxisOf(table, y);
-  HeatMap map;
-  map.title = fmt::format("What the free state of a node is worth, shape {}", shape);
-  map.x_label = across.label;
-  map.y_label = up.label;
-  map.scale = "h, above its least";
-  map.columns = static_cast<size_t>(across.points);
-  const double first = across.Free(0), last = across.Free(across.points - 1);
-  const double half = across.points > 1 ? (last - first) / (across.points - 1) / 2 : across.unit / 2;
-  map.x_low = first - half;
-  map.x_high = last + half;
-  for (int32_t row = 0; row < up.points; ++row) {
-    // About ten ticks.
-    const bool is_labelled = row % std::max(1, up.points / 10) == 0 || row == up.points - 1;
-    map.row_labels.push_back(is_labelled ? fmt::format("{:.4g}", up.Free(row)) : "");
-    for (int32_t column = 0; column < across.points; ++column) {
-      double used_x = (across.most - across.Free(column)) / across.grain, used_y = (up.most - up.Free(row)) / up.grain;
-      if (x != "cpu") std::swap(used_x, used_y);
-      map.values.push_back(table.At(used_x, used_y));
+  return Draw(shape, across, up, [&](int32_t column, int32_t row) {
+    double used_x = across.Used(column), used_y = up.Used(row);
+    if (x != "cpu") std::swap(used_x, used_y);
+    return table.At(used_x, used_y);
+  });
+}
+
+HeatMap DrawGpuTable(const std::string& shape, const GpuValueTable& table) {
+  const double cpu = static_cast<double>(table.cpu_milli) * 1e-3;
+  const Axis across{.label = "free cpu, cores",
+                    .unit = 1e-3 * table.cpu_unit_milli,
+                    .most = cpu,
+                    .grain = 1e-3,
+                    .levels = table.cpu_levels,
+                    .points = std::min(table.cpu_levels, kMostPoints)};
+  const int32_t steps = table.devices * table.units + 1;
+  const Axis up{.label = "free GPUs, the others full one after another",
+                .unit = 1.0 / table.units,
+                .most = static_cast<double>(table.devices),
+                .grain = 1.0 / table.units,
+                .levels = steps,
+                .points = steps};
+  std::vector<int32_t> used(static_cast<size_t>(table.devices));
+  return Draw(shape, across, up, [&](int32_t column, int32_t row) {
+    int32_t left = steps - 1 - row;
+    for (int32_t& device : used) {
+      device = std::min(left, table.units);
+      left -= device;
     }
-  }
-  const double least = *std::min_element(map.values.begin(), map.values.end());
-  for (double& v : map.values) v -= least;
-  map.most = *std::max_element(map.values.begin(), map.values.end());
-  if (!(map.most > 0)) map.most = 1;  // a flat table still has a scale
-  return map;
+    return table.At(table.RowOf(used), across.Used(column));
+  });
 }
 
 absl::Status WriteSvg(const std::string& path, const absl::StatusOr<std::string>& svg) {

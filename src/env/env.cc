@@ -555,4 +555,10 @@ absl::Status RunEpisode(Env& env, Decider& decider, uint64_t seed) {
   return absl::OkStatus();
 }
 
+PodMix MixOf(const Workload& workload) {
+  PodMix mix;
+  for (const PodClass& c : workload.pod_classes) mix.push_back({c.request, c.share});
+  return mix;
+}
+
 }  // namespace berth

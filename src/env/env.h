@@ -30,6 +30,7 @@
 #include "cluster/node_exits.h"
 #include "cluster/policy.h"
 #include "env/waiting_line.h"
+#include "policy/pod_mix.h"
 #include "workload/workload.h"
 
 namespace berth {
@@ -56,6 +57,9 @@ struct RewardWeights {
   double latency = 0;
   double balance = 0;
 };
+
+// The mix of a workload's pod classes, for policies that look ahead.
+PodMix MixOf(const Workload& workload);
 
 // Is told of every pod of the stream once it is placed or turned away, in order; `now` is the environment after that.
 class PodObserver {

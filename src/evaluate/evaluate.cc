@@ -96,12 +96,6 @@ struct PodRequestHash {
 
 }  // namespace
 
-PodMix MixOf(const Workload& workload) {
-  PodMix mix;
-  for (const PodClass& c : workload.pod_classes) mix.push_back({c.request, c.share});
-  return mix;
-}
-
 absl::Status RunParallel(size_t count, int jobs, const std::function<absl::Status(size_t)>& task) {
   const size_t threads = std::min<size_t>(count, jobs > 0 ? static_cast<size_t>(jobs) : std::max(1u, std::thread::hardware_concurrency()));
   std::atomic<size_t> next{0};

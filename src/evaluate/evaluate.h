@@ -18,9 +18,6 @@
 
 namespace berth {
 
-// The mix of a workload's pod classes, for policies that look ahead.
-PodMix MixOf(const Workload& workload);
-
 using PolicyList = std::vector<std::shared_ptr<const Policy>>;
 
 struct RunOptions {

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kMostLanes = 8;
 constexpr int32_t kBlockStates = 2048;
 constexpr double kNumbers[kMostLanes] = {0, 1, 2, 3, 4, 5, 6, 7};
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+using internal::kInfinity;
 
 // What comes to the states of a half run, and what leaves them, as stretches of other half runs counted from its own
 // first state.
@@ -269,6 +269,8 @@ KnapsackSweep::KnapsackSweep(const KnapsackModel& model, const Options& options)
     : impl_(std::make_unique<Impl>(model, options)) {}
 KnapsackSweep::~KnapsackSweep() = default;
 
+int64_t KnapsackSweep::num_states() const { return impl_->space.num_states(); }
+
 void KnapsackSweep::SetValues(std::span<const double> values) {
   double* h = impl_->first();
   impl_->ForEachPosition([&](StateIndex position, StateIndex s) { h[position] = values[s]; });
@@ -304,7 +306,7 @@ void KnapsackSweep::JacobiSweep(double step, double level) {
   });
 }
 
-void KnapsackSweep::RedBlackSweep(double level) {
+void KnapsackSweep::GaussSeidelSweep(double level) {
   Impl& impl = *impl_;
   const auto relax = [&](int slab, int colour) {
     for (int run = impl.slabs[slab]; run < impl.slabs[slab + 1]; ++run) {

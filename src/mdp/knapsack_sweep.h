@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "mdp/knapsack_model.h"
+#include "mdp/sweep_solve.h"
 
 namespace berth::mdp {
 
@@ -22,14 +23,6 @@ enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 bool IsSupported(InstructionSet set);
 InstructionSet BestInstructionSet();
 const char* InstructionSetName(InstructionSet set);  // "portable", "avx2", "avx512"
-
-// Over all states.
-struct ResidualRange {
-  double lowest = 0;
-  double highest = 0;
-  double lowest_value = 0;  // of the values themselves
-  double highest_value = 0;
-};
 
 // Holds the values that it sweeps. Not thread-safe; works with `threads` - 1 threads of its own, which sleep between
 // calls. Cost of a sweep: O(transitions); memory: one vector of num_states() doubles.
@@ -47,6 +40,7 @@ class KnapsackSweep {
   KnapsackSweep(const KnapsackSweep&) = delete;
   KnapsackSweep& operator=(const KnapsackSweep&) = delete;
 
+  int64_t num_states() const;
   // By state.
   void SetValues(std::span<const double> values);
   void GetValues(std::span<double> values) const;
@@ -63,7 +57,7 @@ class KnapsackSweep {
 
   // Solves d(s) = level of every state for h(s), first where the number of items is even, then where it is odd: an
   // event changes that number by one, so each half sees the other alone (red-black Gauss-Seidel).
-  void RedBlackSweep(double level);
+  void GaussSeidelSweep(double level);
 
   // Calls visit(block, begin, end) for stretches of the shuffled values, on all threads. The blocks are the same for
   // any number of threads.

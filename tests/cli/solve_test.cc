@@ -1,4 +1,4 @@
-// `berth solve` on workloads: the plot. On model files: solve_model_test.cc.
+// `berth solve` on workloads: plots, tables of nodes with GPUs. On model files: solve_model_test.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/solve_plot.h"
+#include "nlohmann/json.hpp"
 #include "run_berth.h"
 #include "support/temp_file.h"
 
@@ -68,6 +69,92 @@ TEST(SolvePlot, ALargeTableIsThinnedAndAFlatOneHasAScale) {
   EXPECT_EQ(map.columns, 100u);
   EXPECT_EQ(map.values.size(), 100u);
   EXPECT_EQ(map.most, 1);
+}
+
+// Ten nodes of two GPUs; half, one and two of them wanted.
+constexpr char kGpuWorkload[] = R"(format: berth-workload-1
+name: pairs
+nodes:
+  - {name: pair, count: 10, cpu: 32, memory: 64Gi, gpus: 2, gpu_model: A}
+pods:
+  - {name: half, share: 5, cpu: 4, memory: 1Gi, gpus: 1, gpu_milli: 500}
+  - {name: one, share: 4, cpu: 8, memory: 1Gi, gpus: 1}
+  - {name: two, share: 1, cpu: 16, memory: 1Gi, gpus: 2}
+)";
+
+TEST(SolveVerb, NodesWithGpusGiveTablesThatEvaluateTakes) {
+  const test::TempFile workload(kGpuWorkload);
+  const std::string table = workload.path() + ".table.json", plot = workload.path() + ".svg";
+  const auto solve = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"solve",   "--workload", workload.path(), "--m", "4",
+                                          "--units", "2",          "--cpu-levels",  "9",   "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Berth(arguments);
+  };
+  const Ran ran = solve({"--out", table, "--plot", plot});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  EXPECT_EQ(json["units"], 2);
+  EXPECT_EQ(json["trials"].size(), 0u);
+  ASSERT_EQ(json["shapes"].size(), 1u);
+  const auto& shape = json["shapes"][0];
+  EXPECT_EQ(shape["name"], "2xgpu 32 cpu");
+  EXPECT_EQ(shape["states"], 9 * 11);  // a device is free, half used, used up, or whole; or both are of one pod
+  EXPECT_LE(shape["gain_lower_per_h"], shape["gain_per_h"]);
+  EXPECT_LE(shape["gain_per_h"], shape["gain_upper_per_h"]);
+  EXPECT_EQ(json["classes"].size(), 3u);
+  EXPECT_THAT(TextOf(plot), AllOf(HasSubstr("<svg"), HasSubstr("2xgpu 32 cpu")));
+  EXPECT_EQ(solve({"--threads", "2"}).code, 0);
+
+  const Ran evaluated =
+      Berth({"evaluate", "--workload", workload.path(), "--load", "1", "--seeds", "1-2", "--warmup-hours", "2",
+             "--window-hours", "5", "--policies", "best-fit", "--model", table, "--json", "--quiet"});
+  EXPECT_EQ(evaluated.code, 0) << evaluated.err;
+  EXPECT_THAT(evaluated.out, HasSubstr("best-fit"));
+  std::filesystem::remove(table);
+  std::filesystem::remove(plot);
+}
+
+TEST(SolveVerb, CandidatesOfNodesWithGpusAreTriedBesideTheRules) {
+  const test::TempFile workload(kGpuWorkload);
+  const Ran ran = Berth({"solve", "--workload", workload.path(), "--m", "4", "--cpu-levels", "9", "--json"});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  std::vector<std::string> rules;
+  std::vector<int> units;
+  const auto json = nlohmann::json::parse(ran.out);
+  for (const auto& trial : json["trials"]) {
+    if (trial.contains("policy"))
+      rules.push_back(trial["policy"]);
+    else
+      units.push_back(trial["units"]);
+  }
+  EXPECT_THAT(rules, testing::ElementsAre("best-fit", "fgd", "fgd-keep-empty"));
+  EXPECT_THAT(units, testing::ElementsAre(4, 8));
+}
+
+TEST(SolveVerb, BadFlagsOfAWorkloadWithGpusAreNamed) {
+  const test::TempFile workload(kGpuWorkload);
+  const struct {
+    std::vector<std::string> flags;
+    const char* message;
+  } cases[] = {{{"--units", "11"}, "units is 11, accepted: 1 to 10"},
+               {{"--units", "-1"}, "units is -1, accepted: 1 to 10"},
+               {{"--units", "2", "--m", "0.5"}, "m is 0.5, accepted: 1 to 1000"},
+               {{"--cpu-levels", "1"}, "cpu_levels is 1, accepted: 2 to 1024"},
+               {{"--threads", "0"}, "threads is 0, accepted: 1 to 64"},
+               {{"--tolerance", "0"}, "gain_tolerance is 0, accepted: 1e-12 to 1"},
+               {{"--load", "0"}, "design load is 0, accepted: 0.01 to 10"},
+               {{"--m", "4", "--units", "2", "--plot", "x.svg", "--plot-shape", "none"},
+                "--plot-shape is \"none\", accepted: 2xgpu 32 cpu"}};
+  for (const auto& c : cases) {
+    std::vector<std::string> arguments = {"solve", "--workload", workload.path()};
+    arguments.insert(arguments.end(), c.flags.begin(), c.flags.end());
+    const Ran ran = Berth(arguments);
+    EXPECT_EQ(ran.code, 2) << testing::PrintToString(c.flags) << ran.err;
+    EXPECT_THAT(ran.err, HasSubstr(c.message)) << testing::PrintToString(c.flags);
+    EXPECT_EQ(ran.out, "");
+  }
+  EXPECT_FALSE(std::filesystem::exists("x.svg"));
 }
 
 TEST(SolveVerb, BadFlagsOfAWorkloadAreNamed) {

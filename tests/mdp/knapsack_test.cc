@@ -233,7 +233,7 @@ TEST(KnapsackSweep, SweepsAlikeOnEveryInstructionSetAndNumberOfThreads) {
   for (const InstructionSet set : SupportedSets()) {
     for (const int threads : {1, 2, 3}) {
       KnapsackSweep sweep(model, {.discount_rate = 0.01, .threads = threads, .instructions = set});
-      for (int i = 0; i < 20; ++i) sweep.RedBlackSweep(20);
+      for (int i = 0; i < 20; ++i) sweep.GaussSeidelSweep(20);
       sweep.JacobiSweep(0.9 / sweep.max_rate(), 20);
       std::vector<double> h(static_cast<size_t>(space.num_states()));
       sweep.GetValues(h);
@@ -251,7 +251,7 @@ TEST(KnapsackSweep, ARedBlackSweepSolvesEachHalfForTheOther) {
   Rng rng(4);
   for (double& v : h) v = rng.Normal();
   sweep.SetValues(h);
-  sweep.RedBlackSweep(12);
+  sweep.GaussSeidelSweep(12);
   for (const int colour : {0, 1}) {
     for (StateIndex s = 0; s < space.num_states(); ++s) {
       std::array<int32_t, 4> counts;

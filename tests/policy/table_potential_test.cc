@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <tuple>
 
 #include "conformance/policy_kit.h"
+#include "nlohmann/json.hpp"
 #include "policy/potential/table_file.h"
 
 namespace berth {
@@ -71,7 +73,14 @@ TEST(TablePolicy, PassesThePolicyKit) {
   EXPECT_EQ(policy->info().name, "index");
 }
 
-TableFile File() { return {"vm-like", 6, 1.1, {Small(), Small()}}; }
+TableFile File() { return {"vm-like", 6, 1.1, {Small(), Small()}, {}}; }
+
+// Two devices in halves and three levels of cpu: each value is its place in the table.
+GpuValueTable SmallGpu() {
+  GpuValueTable t{2, "A", 8000, 2, 4000, 3, GpuPatternKeys(2, 2), {}};
+  for (size_t i = 0; i < t.keys.size() * 3; ++i) t.value.push_back(0.1f * static_cast<float>(i));
+  return t;
+}
 
 TEST(TableFile, WhatIsWrittenIsReadBack) {
   TableFile file = File();
@@ -87,6 +96,71 @@ TEST(TableFile, WhatIsWrittenIsReadBack) {
   ASSERT_EQ(read->tables.size(), 2u);
   EXPECT_EQ(read->tables[1].value, file.tables[1].value);
   EXPECT_EQ(read->tables[1].mem_unit_bytes, 4 * kGib);
+}
+
+TEST(TableFile, TablesOfNodesWithGpusAreReadBackBitForBit) {
+  GpuValueTable one = SmallGpu();
+  one.gpu_model = "";
+  one.devices = 1;
+  one.keys = GpuPatternKeys(1, 2);
+  one.value.assign(one.keys.size() * 3, 7.0f);
+  const auto read = ParseTableFile(ToJson({"gpus", 4, 1.1, {}, {SmallGpu(), one}}));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->tables.empty());
+  ASSERT_EQ(read->gpu_tables.size(), 2u);
+  const GpuValueTable& t = read->gpu_tables[0];
+  EXPECT_EQ(t.keys, SmallGpu().keys);
+  EXPECT_EQ(t.value, SmallGpu().value);
+  EXPECT_EQ(t.gpu_model, "A");
+  EXPECT_EQ(t.cpu_unit_milli, 4000);
+  EXPECT_EQ(read->gpu_tables[1].devices, 1);
+}
+
+TEST(TableFile, BadTablesOfNodesWithGpusAreRefusedWithTheFieldNamed) {
+  const auto expect_refused = [](const nlohmann::json& json, const std::string& field) {
+    const auto read = ParseTableFile(json.dump());
+    EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument) << field;
+    EXPECT_THAT(std::string(read.status().message()), HasSubstr(field));
+  };
+  const auto good = nlohmann::json::parse(ToJson({"gpus", 4, 1.1, {}, {SmallGpu()}}));
+  ASSERT_TRUE(ParseTableFile(good.dump()).ok());
+  const std::vector<std::tuple<std::string, nlohmann::json, std::string>> cases = {
+      {"devices", 0, "gpu_tables[0].devices"},
+      {"devices", 9, "gpu_tables[0].devices"},
+      {"devices", 1, "gpu_tables[0].value"},
+      {"units", 11, "gpu_tables[0].units"},
+      {"units", "2", "gpu_tables[0].units"},
+      {"cpu_levels", 1025, "gpu_tables[0].cpu_levels"},
+      {"cpu_levels", 2, "gpu_tables[0].value"},
+      {"cpu_milli", -1, "gpu_tables[0].cpu_milli"},
+      {"cpu_unit_milli", 0, "cpu_unit_milli"},
+      {"value_base64", 5, "gpu_tables[0].value_base64"},
+      {"value_base64", "?", "gpu_tables[0].value_base64"},
+      {"value_base64", "AAAA", "gpu_tables[0].value"},
+  };
+  for (const auto& [key, value, field] : cases) {
+    auto bad = good;
+    bad["gpu_tables"][0][key] = value;
+    expect_refused(bad, field);
+  }
+  auto bad = good;
+  bad["gpu_tables"] = nlohmann::json::array();
+  expect_refused(bad, "gpu_tables");
+  bad["gpu_tables"] = nlohmann::json(std::vector<int>(1025, 0));
+  expect_refused(bad, "1 to 1024 tables");
+  bad = good;
+  bad["tables"] = nlohmann::json::array();
+  expect_refused(bad, "one of the two");
+  GpuValueTable infinite = SmallGpu();
+  infinite.value[4] = std::numeric_limits<float>::infinity();
+  EXPECT_THAT(std::string(ParseTableFile(ToJson({"gpus", 4, 1.1, {}, {infinite}})).status().message()),
+              HasSubstr("gpu_tables[0].value[4]"));
+}
+
+TEST(GpuTablePolicy, PassesThePolicyKit) {
+  const auto policy = MakeGpuTablePolicy({SmallGpu()});
+  for (uint64_t seed = 0; seed < 6; ++seed) test::CheckPolicyConformance(*policy, seed);
+  EXPECT_EQ(policy->info().name, "index");
 }
 
 TEST(TableFile, AFileThatIsNotThereOrCannotBeWrittenIsAnError) {

@@ -63,7 +63,8 @@ mdp::StateIndex OftenVisited(const mdp::PolicyChain& chain) {
 absl::StatusOr<mdp::PolicyValues> Evaluate(const mdp::PolicyChain& chain) {
   const mdp::StateIndex reference = OftenVisited(chain);
   absl::StatusOr<mdp::PolicyValues> values = mdp::EvaluatePolicy(chain, 0, mdp::ValueLevel::kRelative, reference);
-  if (absl::IsFailedPrecondition(values.status())) values = mdp::EvaluatePolicy(chain, kDiscount, mdp::ValueLevel::kRelative, reference);
+  if (absl::IsFailedPrecondition(values.status()))
+    values = mdp::EvaluatePolicy(chain, kDiscount, mdp::ValueLevel::kRelative, reference);
   return values;
 }
 
@@ -100,8 +101,8 @@ absl::StatusOr<SolvedType> SolveDirectly(const mdp::KnapsackModel& model, double
 absl::StatusOr<SolvedType> SolveBySweeps(const mdp::KnapsackModel& model, double tolerance, int threads,
                                          const SolvedType* last) {
   SolvedType solved;
-  const mdp::KnapsackSolveOptions options = {.tolerance = tolerance, .max_sweeps = 20'000, .threads = threads};
-  BERTH_ASSIGN_OR_RETURN(mdp::KnapsackSolution solution,
+  const mdp::SweepSolveOptions options = {.tolerance = tolerance, .max_sweeps = 20'000, .threads = threads};
+  BERTH_ASSIGN_OR_RETURN(mdp::SweepSolution solution,
                          mdp::SolveKnapsack(model, options, last == nullptr ? std::vector<double>() : last->values));
   solved.values = std::move(solution.relative_values);
   solved.gain_upper = solution.level_upper;

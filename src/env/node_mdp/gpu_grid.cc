@@ -5,134 +5,115 @@
 #include <numeric>
 #include <utility>
 
-#include "policy/potential/gpu_table_potential.h"
-
 namespace berth {
 
-uint64_t GpuGrid::KeyOf(const Pattern& pattern) const {
-  return GpuPatternKey({pattern.data(), static_cast<size_t>(units_) + 3});
-}
-
-int32_t GpuGrid::Find(const Pattern& pattern) const { return FindGpuPattern(index_, KeyOf(pattern)); }
-
-void GpuGrid::Enumerate(Pattern& pattern, int32_t kind, int32_t left) {
-  if (kind == units_ + 1) {
-    pattern[static_cast<size_t>(kind)] = static_cast<int8_t>(left);
-    patterns_.push_back(pattern);
-    pattern[static_cast<size_t>(kind)] = 0;
-    return;
-  }
-  for (int32_t n = 0; n <= left; ++n) {
-    pattern[static_cast<size_t>(kind)] = static_cast<int8_t>(n);
-    Enumerate(pattern, kind + 1, left - n);
-  }
-  pattern[static_cast<size_t>(kind)] = 0;
+int32_t GpuGrid::PatternOf(const GpuPattern& pattern) const {
+  const auto at = std::lower_bound(keys_.begin(), keys_.end(), GpuPatternKey(pattern, units_));
+  return by_key_[static_cast<size_t>(at - keys_.begin())];
 }
 
 GpuGrid::GpuGrid(int32_t devices, int32_t units, int32_t cpu_levels, std::vector<GpuGridClass> classes)
-    : devices_(devices), units_(units), cpu_levels_(cpu_levels), classes_(std::move(classes)) {
-  Pattern pattern{};
-  Enumerate(pattern, 0, devices_);
-  if (devices_ > 1) {
-    pattern[static_cast<size_t>(units_ + 2)] = static_cast<int8_t>(devices_);
-    patterns_.push_back(pattern);
-  }
-  // Sweeps go from emptier to fuller and back: most events lead to a neighbour of about the same fill.
-  const auto fill = [&](const Pattern& p) {
+    : devices_(devices),
+      units_(units),
+      cpu_levels_(cpu_levels),
+      classes_(std::move(classes)),
+      patterns_(GpuPatterns(devices, units)),
+      keys_(GpuPatternKeys(devices, units)),
+      by_key_(patterns_.size()) {
+  // From emptier to fuller.
+  const auto fill = [&](const GpuPattern& p) {
     int32_t sum = 0;
     for (int32_t kind = 1; kind <= units_; ++kind) sum += kind * p[static_cast<size_t>(kind)];
     return sum + units_ * (p[static_cast<size_t>(units_ + 1)] + p[static_cast<size_t>(units_ + 2)]);
   };
-  std::stable_sort(patterns_.begin(), patterns_.end(),
-                   [&](const Pattern& a, const Pattern& b) { return fill(a) < fill(b); });
-  for (size_t p = 0; p < patterns_.size(); ++p) index_.emplace_back(KeyOf(patterns_[p]), static_cast<int32_t>(p));
-  std::sort(index_.begin(), index_.end());
+  std::vector<int32_t> order(patterns_.size());  // number in patterns_ by key
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return fill(patterns_[static_cast<size_t>(a)]) < fill(patterns_[static_cast<size_t>(b)]);
+  });
+  std::vector<GpuPattern> ranked;
+  for (const int32_t i : order) {
+    by_key_[static_cast<size_t>(i)] = static_cast<int32_t>(ranked.size());
+    ranked.push_back(patterns_[static_cast<size_t>(i)]);
+  }
+  patterns_ = std::move(ranked);
+  for (size_t p = 0; p < patterns_.size(); ++p) {
+    if (p == 0 || fill(patterns_[p]) != fill(patterns_[p - 1])) rank_begin_.push_back(static_cast<int32_t>(p));
+  }
+  rank_begin_.push_back(num_patterns());
   for (const GpuGridClass& c : classes_) cpu_step_.push_back(static_cast<int32_t>(std::lround(c.cpu_levels)));
   BuildMoves();
 }
 
 int32_t GpuGrid::PatternOf(std::span<const int32_t> used) const {
-  Pattern pattern{};
+  GpuPattern pattern{};
   for (const int32_t u : used) ++pattern[static_cast<size_t>(u == kWhole ? units_ + 1 : std::clamp(u, 0, units_))];
-  return Find(pattern);
+  return PatternOf(pattern);
 }
 
 void GpuGrid::BuildMoves() {
   const auto n_units = static_cast<size_t>(units_);
   const size_t whole = n_units + 1, all = n_units + 2;
-  // Of shared pods by size: how many are offered, their mean cpu and leaving rate; then those of whole devices.
-  std::vector<double> offered(n_units + 1, 0), cpu(n_units + 1, 0), leaves(n_units + 1, 0);
-  double whole_devices = 0, whole_cpu = 0, whole_leaves = 0;
-  double all_offered = 0, all_cpu = 0, all_leaves = 0, plain = 0, plain_leaves = 0;
-  plain_cpu_ = 0;
-  for (const GpuGridClass& c : classes_) {
-    const double leaving = c.running / c.life_h;
+  // Of shared pods by size, of whole devices, of all at once and of pods without GPU: how many are offered, the mean
+  // cpu of one (of a device, of those of whole devices) and its leaving rate.
+  struct Mean {
+    double offered = 0, cpu = 0, leaves = 0;
+    void Add(double running, double levels, double life_h) {
+      offered += running;
+      cpu += running * levels;
+      leaves += running / life_h;
+    }
+    void Divide(const Mean& otherwise) {
+      *this = offered > 0 ? Mean{offered, cpu / offered, leaves / offered} : Mean{0, otherwise.cpu, otherwise.leaves};
+    }
+  };
+  std::vector<Mean> shared(n_units + 1);
+  Mean any_shared, of_whole, of_all, plain, any;
+  for (size_t k = 0; k < classes_.size(); ++k) {
+    const GpuGridClass& c = classes_[k];
+    any.Add(c.running, cpu_step_[k], c.life_h);
     if (c.units > 0) {
-      const auto u = static_cast<size_t>(c.units);
-      offered[u] += c.running;
-      cpu[u] += c.running * c.cpu_levels;
-      leaves[u] += leaving;
+      any_shared.Add(c.running, cpu_step_[k], c.life_h);
+      shared[static_cast<size_t>(c.units)].Add(c.running, cpu_step_[k], c.life_h);
     } else if (c.whole == devices_ && devices_ > 1) {
-      all_offered += c.running;
-      all_cpu += c.running * c.cpu_levels;
-      all_leaves += leaving;
+      of_all.Add(c.running, cpu_step_[k], c.life_h);
     } else if (c.whole > 0) {
-      whole_devices += c.running * c.whole;
-      whole_cpu += c.running * c.cpu_levels;
-      whole_leaves += leaving * c.whole;
+      of_whole.Add(c.running * c.whole, static_cast<double>(cpu_step_[k]) / c.whole, c.life_h);
     } else {
-      plain += c.running;
-      plain_cpu_ += c.running * c.cpu_levels;
-      plain_leaves += leaving;
+      plain.Add(c.running, cpu_step_[k], c.life_h);
     }
   }
-  const auto divide = [](double& x, double by) { x = by > 0 ? x / by : 0; };
-  for (size_t u = 1; u <= n_units; ++u) divide(cpu[u], offered[u]), divide(leaves[u], offered[u]);
-  divide(whole_cpu, whole_devices), divide(whole_leaves, whole_devices);
-  divide(all_cpu, all_offered), divide(all_leaves, all_offered);
-  divide(plain_cpu_, plain), divide(plain_leaves, plain);
-  plain_rate_per_h_ = plain_leaves;
-  if (!(plain_cpu_ > 0)) {
-    // What is in use beyond the pattern's mean would stay for ever, and there would be states that nothing leaves.
-    double running = 0, leaving = 0;
-    for (const GpuGridClass& c : classes_) running += c.running, leaving += c.running / c.life_h;
-    plain_cpu_ = 1;
-    plain_rate_per_h_ = running > 0 ? leaving / running : 1;
-  }
+  // A state that is there without pods that make it (rounding of what is in use may show one) is left all the same.
+  any.Divide({0, 1, 1});
+  any_shared.Divide({0, 0, any.leaves});
+  for (Mean& m : shared) m.Divide(any_shared);
+  of_whole.Divide({0, 0, any.leaves});
+  of_all.Divide({0, 0, any.leaves});
+  plain.Divide({0, 1, any.leaves});
+  plain_cpu_ = std::max(1, static_cast<int32_t>(std::lround(plain.cpu)));
+  plain_rate_per_h_ = plain.leaves / plain_cpu_;
 
   // likely[u][v]: mean number of pods of v units on a device with u units in use.
   std::vector<double> z(n_units + 1, 0);
   z[0] = 1;
   for (size_t u = 1; u <= n_units; ++u) {
-    for (size_t v = 1; v <= u; ++v) z[u] += static_cast<double>(v) * offered[v] * z[u - v] / static_cast<double>(u);
+    for (size_t v = 1; v <= u; ++v)
+      z[u] += static_cast<double>(v) * shared[v].offered * z[u - v] / static_cast<double>(u);
   }
   std::vector<std::vector<double>> likely(n_units + 1, std::vector<double>(n_units + 1, 0));
   for (size_t u = 1; u <= n_units; ++u) {
-    for (size_t v = 1; v <= u; ++v) likely[u][v] = z[u] > 0 ? offered[v] * z[u - v] / z[u] : 0;
+    for (size_t v = 1; v <= u; ++v) likely[u][v] = z[u] > 0 ? shared[v].offered * z[u - v] / z[u] : 0;
     // A fill that no pods make (rounding of what is in use may show one): one pod of that size.
     if (!(z[u] > 0)) likely[u][u] = 1;
   }
-  double mean_leaves = 0, mean_cpu = 0, shared = 0;
-  for (size_t u = 1; u <= n_units; ++u) {
-    shared += offered[u];
-    mean_leaves += offered[u] * leaves[u];
-    mean_cpu += offered[u] * cpu[u];
-  }
-  divide(mean_leaves, shared), divide(mean_cpu, shared);
-  for (size_t u = 1; u <= n_units; ++u) {
-    if (offered[u] > 0) continue;
-    leaves[u] = mean_leaves > 0 ? mean_leaves : 1;
-    cpu[u] = mean_cpu;
-  }
-
   after_.assign(patterns_.size() * classes_.size(), -1);
   begin_.assign(1, 0);
   mean_cpu_.assign(patterns_.size(), 0);
   for (size_t p = 0; p < patterns_.size(); ++p) {
-    const Pattern& pattern = patterns_[p];
+    const GpuPattern& pattern = patterns_[p];
     for (size_t k = 0; k < classes_.size(); ++k) {
       const GpuGridClass& c = classes_[k];
-      Pattern next = pattern;
+      GpuPattern next = pattern;
       bool fits = true;
       if (c.units > 0) {
         size_t kind = n_units + 1;  // the fullest device that has room
@@ -147,32 +128,34 @@ void GpuGrid::BuildMoves() {
           next[to] = static_cast<int8_t>(next[to] + c.whole);
         }
       }
-      if (fits) after_[p * classes_.size() + k] = Find(next);
+      if (fits) after_[p * classes_.size() + k] = PatternOf(next);
     }
-    const auto add = [&](const Pattern& next, double number, double leaving, double freed) {
+    const auto add = [&](const GpuPattern& next, double number, double leaving, double freed) {
       if (!(number * leaving > 0)) return;
-      departures_.push_back({Find(next), static_cast<float>(number * leaving), static_cast<float>(freed)});
+      const auto low = static_cast<int32_t>(freed);
+      departures_.push_back({PatternOf(next), low, freed - low, number * leaving});
       mean_cpu_[p] += number * freed;
     };
     for (size_t u = 1; u <= n_units; ++u) {
       if (pattern[u] == 0) continue;
       for (size_t v = 1; v <= u; ++v) {
-        Pattern next = pattern;
+        GpuPattern next = pattern;
         --next[u], ++next[u - v];
-        add(next, pattern[u] * likely[u][v], leaves[v], cpu[v]);
+        add(next, pattern[u] * likely[u][v], shared[v].leaves, shared[v].cpu);
       }
     }
     if (pattern[whole] > 0) {
-      Pattern next = pattern;
+      GpuPattern next = pattern;
       --next[whole], ++next[0];
-      add(next, pattern[whole], whole_leaves > 0 ? whole_leaves : 1, whole_cpu);
+      add(next, pattern[whole], of_whole.leaves, of_whole.cpu);
     }
     if (pattern[all] > 0) {
-      Pattern next{};
+      GpuPattern next{};
       next[0] = pattern[all];
-      add(next, 1, all_leaves > 0 ? all_leaves : 1, all_cpu);
+      add(next, 1, of_all.leaves, of_all.cpu);
     }
     begin_.push_back(departures_.size());
+    cpu_share_.push_back(mean_cpu_[p] > 0 ? 1 / mean_cpu_[p] : 1);
   }
 }
 

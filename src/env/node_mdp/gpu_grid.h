@@ -7,19 +7,20 @@
 //   Roberts 1981; node_grid.h has the recursion).
 // - A device that a pod took whole gets free by itself, at the mean life of such pods; but a pod of all devices of the
 //   node leaves at once, and that is a pattern of its own.
-// - A pod frees its kind's mean cpu, less where less is in use than the pods of the pattern have on average; what is in
-//   use beyond is that of pods without GPU.
+// - A pod frees its kind's mean cpu. Where less cpu is in use than the pods of the pattern have on average, it frees
+// that
+//   much with the probability (in use / average), else none; what is in use beyond is that of pods without GPU.
 // docs/node-mdp.md has what these estimates cost. Memory is not in the state.
 #ifndef BERTH_ENV_NODE_MDP_GPU_GRID_H_
 #define BERTH_ENV_NODE_MDP_GPU_GRID_H_
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "mdp/event_model.h"
+#include "policy/potential/gpu_table_potential.h"
 
 namespace berth {
 
@@ -35,7 +36,7 @@ struct GpuGridClass {
 class GpuGrid {
  public:
   static constexpr int32_t kMaxDevices = 8;
-  static constexpr int32_t kMaxUnits = 10;
+  static constexpr int32_t kMaxUnits = kMostGpuUnits;
 
   // 1 to kMaxDevices devices of 1 to kMaxUnits units, at least one level of cpu (level 0 is none in use).
   GpuGrid(int32_t devices, int32_t units, int32_t cpu_levels, std::vector<GpuGridClass> classes);
@@ -51,51 +52,56 @@ class GpuGrid {
   // `used`: units in use of each device, or kWhole. Order does not matter.
   static constexpr int32_t kWhole = -1;
   int32_t PatternOf(std::span<const int32_t> used) const;
-  // Keys (policy/potential/gpu_table_potential.h) and numbers of all patterns, ascending by key.
-  const std::vector<std::pair<uint64_t, int32_t>>& index() const { return index_; }
+  int32_t PatternOf(const GpuPattern& pattern) const;  // one of GpuPatterns(devices(), units())
+  const GpuPattern& pattern(int32_t p) const { return patterns_[static_cast<size_t>(p)]; }
+  // Numbers of the patterns in the order of GpuPatterns.
+  const std::vector<int32_t>& by_key() const { return by_key_; }
 
   // The pattern after a pod of class k took the tightest devices, -1 where it does not fit.
   int32_t After(int32_t pattern, size_t k) const { return after_[static_cast<size_t>(pattern) * classes_.size() + k]; }
-  // The level of cpu after it, the nearest; -1 where it does not fit. Level `cpu_levels - 1` is a full node.
-  int32_t CpuAfter(int32_t cpu, size_t k) const {
-    const int32_t after = cpu + cpu_step_[k];
-    return after < cpu_levels_ ? after : -1;
-  }
+  // Levels of cpu that it takes, the nearest whole number. Level `cpu_levels - 1` is a full node.
+  int32_t CpuStep(size_t k) const { return cpu_step_[k]; }
 
-  // A device, or a pod without GPU, that gets freer: at `rate_per_h` the pattern becomes `pattern` and `cpu` levels of
-  // cpu are freed where the pods of the pattern have their mean.
+  // Patterns come in ranks, [rank_begin()[r], rank_begin()[r + 1]): a pod that takes devices leads to a higher rank,
+  // one that leaves them to a lower one. One rank's patterns never lead to each other.
+  const std::vector<int32_t>& rank_begin() const { return rank_begin_; }
+
+  // A device that gets freer: at `rate_per_h` the pattern becomes `pattern`, and `cpu` levels are freed or one more,
+  // the latter with probability `one_more`.
   struct Departure {
     int32_t pattern;
-    float rate_per_h;
-    float cpu;
+    int32_t cpu;
+    double one_more;
+    double rate_per_h;
   };
   std::span<const Departure> Departures(int32_t pattern) const {
     return {departures_.data() + begin_[static_cast<size_t>(pattern)],
             departures_.data() + begin_[static_cast<size_t>(pattern) + 1]};
   }
+  // The probability that a pod that leaves frees its cpu: min(1, cpu * CpuShare(pattern)).
+  double CpuShare(int32_t pattern) const { return cpu_share_[static_cast<size_t>(pattern)]; }
+  // Levels that the pods of the pattern have on average; those beyond are of pods without GPU, which leave at
+  // plain_rate_per_h() a level, plain_cpu() >= 1 levels at once.
   double MeanCpu(int32_t pattern) const { return mean_cpu_[static_cast<size_t>(pattern)]; }
-  // Of pods without GPU, beside what the pattern explains: levels each, and the rate at which one leaves.
-  double plain_cpu() const { return plain_cpu_; }
+  int32_t plain_cpu() const { return plain_cpu_; }
   double plain_rate_per_h() const { return plain_rate_per_h_; }
 
  private:
-  // Devices of each kind: [0, units] in use by shared pods, units + 1 whole; units + 2: all of them by one pod.
-  using Pattern = std::array<int8_t, kMaxUnits + 3>;
-  uint64_t KeyOf(const Pattern& pattern) const;
-  int32_t Find(const Pattern& pattern) const;
-  void Enumerate(Pattern& pattern, int32_t kind, int32_t left);
   void BuildMoves();
 
   int32_t devices_, units_, cpu_levels_;
   std::vector<GpuGridClass> classes_;
-  std::vector<int32_t> cpu_step_;                    // [classes]
-  std::vector<Pattern> patterns_;                    // fewest units in use first
-  std::vector<std::pair<uint64_t, int32_t>> index_;  // key, pattern; ascending
-  std::vector<int32_t> after_;                       // [patterns, classes]
-  std::vector<size_t> begin_;                        // [patterns + 1] into departures_
+  std::vector<int32_t> cpu_step_;     // [classes]
+  std::vector<GpuPattern> patterns_;  // fewest units in use first
+  std::vector<uint64_t> keys_;        // ascending
+  std::vector<int32_t> by_key_;       // pattern of each key
+  std::vector<int32_t> after_;        // [patterns, classes]
+  std::vector<size_t> begin_;         // [patterns + 1] into departures_
   std::vector<Departure> departures_;
-  std::vector<double> mean_cpu_;  // [patterns] levels
-  double plain_cpu_ = 0, plain_rate_per_h_ = 0;
+  std::vector<int32_t> rank_begin_;
+  std::vector<double> mean_cpu_, cpu_share_;  // [patterns]
+  int32_t plain_cpu_ = 1;
+  double plain_rate_per_h_ = 0;
 };
 
 // What one class brings to the node; rates per hour.
@@ -121,28 +127,22 @@ class GpuNodeModel {
       const GpuStream& stream = (*streams_)[k];
       if (stream.offered_per_h <= 0) continue;
       const int32_t after = grid.After(pattern, k);
-      const int32_t cpu_after = grid.CpuAfter(cpu, k);
-      if (after < 0 || cpu_after < 0) continue;
+      const int32_t cpu_after = cpu + grid.CpuStep(k);
+      if (after < 0 || cpu_after >= grid.cpu_levels()) continue;
       visit.Decide(stream.offered_per_h, [&](auto&& offer) {
         offer(0.0, s);
         offer(stream.earned, grid.StateAt(after, cpu_after));
       });
     }
-    const double mean = grid.MeanCpu(pattern);
-    const double extra = cpu - mean;
-    // Pods of the pattern have their mean or, where less is in use, their part of it.
-    const double part = mean > cpu ? cpu / mean : 1;
-    const auto leave = [&](double rate, int32_t to, double freed) {
-      const double left = std::max(0.0, cpu - freed);
-      const auto low = static_cast<int32_t>(left);
-      const double above = left - low;
-      if (above < 1) visit.Jump(rate * (1 - above), 0.0, grid.StateAt(to, low));
-      if (above > 0) visit.Jump(rate * above, 0.0, grid.StateAt(to, low + 1));
-    };
-    for (const GpuGrid::Departure& d : grid.Departures(pattern)) leave(d.rate_per_h, d.pattern, part * d.cpu);
-    if (extra > 0 && grid.plain_cpu() > 0) {
-      leave(extra / grid.plain_cpu() * grid.plain_rate_per_h(), pattern, std::min(extra, grid.plain_cpu()));
+    const double share = std::min(1.0, cpu * grid.CpuShare(pattern));
+    const auto at = [&](int32_t to, int32_t freed) { return grid.StateAt(to, std::max(0, cpu - freed)); };
+    for (const GpuGrid::Departure& d : grid.Departures(pattern)) {
+      visit.Jump(d.rate_per_h * (1 - share), 0.0, at(d.pattern, 0));
+      visit.Jump(d.rate_per_h * share * (1 - d.one_more), 0.0, at(d.pattern, d.cpu));
+      visit.Jump(d.rate_per_h * share * d.one_more, 0.0, at(d.pattern, d.cpu + 1));
     }
+    const double extra = cpu - grid.MeanCpu(pattern);
+    if (extra > 0) visit.Jump(extra * grid.plain_rate_per_h(), 0.0, at(pattern, grid.plain_cpu()));
   }
 
  private:

@@ -3,21 +3,25 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <tuple>
 
 #include "base/status.h"
 #include "env/node_mdp/gpu_grid.h"
+#include "env/node_mdp/gpu_sweep.h"
 #include "env/node_mdp/price_search.h"
 #include "fmt/format.h"
-#include "mdp/stationary.h"
-#include "mdp/value_iteration.h"
 
 namespace berth {
 namespace {
 
-constexpr double kStepTolerance = 1e-3;
-constexpr int64_t kStepSweeps = 40;
-constexpr double kFlowTolerance = 1e-5;
+// A step of the search for prices is solved to less than the prices move the gain: what is not near the optimum has
+// flows that say nothing.
+constexpr double kStepTolerance = 1e-2;
+constexpr int64_t kStepSweeps = 400;
+constexpr int kFlowSweeps = 4;
+constexpr int kAndersonDepth = 5;
+constexpr int kSweepsBetween = 4;
 
 absl::Status CheckOptions(const GpuNodeMdpOptions& o) {
   BERTH_RETURN_IF_ERROR(CheckRange("m", o.m, 1, 1000));
@@ -30,6 +34,7 @@ absl::Status CheckOptions(const GpuNodeMdpOptions& o) {
   BERTH_RETURN_IF_ERROR(CheckRange("price_steps", o.price_steps, 1, 100'000));
   BERTH_RETURN_IF_ERROR(CheckRange("price_tolerance", o.price_tolerance, 0, 1));
   BERTH_RETURN_IF_ERROR(CheckRange("gain_tolerance", o.gain_tolerance, 1e-12, 1));
+  BERTH_RETURN_IF_ERROR(CheckRange("threads", o.threads, 1, 64));
   return CheckRange("last_sweeps", static_cast<double>(o.last_sweeps), 1, 1e9);
 }
 
@@ -144,10 +149,45 @@ absl::StatusOr<std::vector<GpuNodeMdpClass>> ClassesOf(const Workload& workload,
   return classes;
 }
 
+// Values of a grid, on one of the same devices with other steps: linear in cpu, and the mean of all devices in use
+// rounded down and rounded up.
+std::vector<double> ValuesOn(const GpuGrid& to, const GpuGrid& from, const mdp::SweepSolution& solved) {
+  const auto rounded = [&](const GpuPattern& pattern, int32_t up) {
+    GpuPattern near{};
+    const auto to_units = static_cast<size_t>(to.units()), from_units = static_cast<size_t>(from.units());
+    for (size_t u = 0; u <= to_units; ++u) {
+      const size_t scaled = u * from_units;
+      near[(scaled + static_cast<size_t>(up) * (to_units - 1)) / to_units] += pattern[u];
+    }
+    near[from_units + 1] = pattern[to_units + 1];
+    near[from_units + 2] = pattern[to_units + 2];
+    return from.PatternOf(near);
+  };
+  const double step = to.cpu_levels() > 1 ? (from.cpu_levels() - 1.0) / (to.cpu_levels() - 1) : 0;
+  std::vector<double> values;
+  values.reserve(static_cast<size_t>(to.num_states()));
+  for (int32_t p = 0; p < to.num_patterns(); ++p) {
+    const int32_t down = rounded(to.pattern(p), 0), up = rounded(to.pattern(p), 1);
+    for (int32_t cpu = 0; cpu < to.cpu_levels(); ++cpu) {
+      const double at = cpu * step;
+      const auto low = std::min(static_cast<int32_t>(at), from.cpu_levels() - 1);
+      const int32_t high = std::min(low + 1, from.cpu_levels() - 1);
+      double sum = 0;
+      for (const int32_t pattern : {down, up}) {
+        const double first = solved.relative_values[static_cast<size_t>(from.StateAt(pattern, low))];
+        const double next = solved.relative_values[static_cast<size_t>(from.StateAt(pattern, high))];
+        sum += first + (at - low) * (next - first);
+      }
+      values.push_back(sum / 2);
+    }
+  }
+  return values;
+}
+
 class GpuShapeSolver {
  public:
   GpuShapeSolver(const std::vector<ShapeOf>& shapes, std::vector<GpuNodeMdpClass>& classes, double m, int32_t units,
-                 int32_t cpu_levels)
+                 int32_t cpu_levels, int threads)
       : classes_(classes) {
     std::vector<double> eligible(classes.size(), 0);
     for (const ShapeOf& s : shapes) {
@@ -166,12 +206,9 @@ class GpuShapeSolver {
         grid.push_back({c.whole, UnitsOf(c.gpu_milli, units), c.cpu_milli / cpu_unit, fair * c.life_h, c.life_h});
         streams.push_back({m * fair, c.price});
       }
-      shapes_.push_back({GpuGrid(s.devices, units, cpu_levels, std::move(grid)),
-                         std::move(streams),
-                         {},
-                         {},
-                         static_cast<double>(s.nodes),
-                         cpu_unit});
+      shapes_.push_back(std::make_unique<ShapeState>(GpuGrid(s.devices, units, cpu_levels, std::move(grid)),
+                                                     std::move(streams), static_cast<double>(s.nodes), cpu_unit,
+                                                     threads));
     }
     double offered = 0, nodes = 0;
     for (const GpuNodeMdpClass& c : classes) offered += c.rate_per_h * c.demand;
@@ -185,61 +222,49 @@ class GpuShapeSolver {
   const std::vector<double>& taken_share() const { return taken_share_; }
 
   struct ShapeState {
-    GpuGrid grid;
+    ShapeState(GpuGrid g, std::vector<GpuStream> s, double n, double unit, int threads)
+        : grid(std::move(g)), streams(std::move(s)), sweep(grid, streams, threads), nodes(n), cpu_unit_milli(unit) {}
+    const GpuGrid grid;
     std::vector<GpuStream> streams;
-    mdp::AverageSolution solved;
-    mdp::StationaryDistribution chain;
-    double nodes;
-    double cpu_unit_milli;
+    GpuSweep sweep;
+    mdp::SweepSolution solved;
+    std::vector<double> probability;
+    const double nodes, cpu_unit_milli;
   };
-  std::vector<ShapeState>& shapes() { return shapes_; }
+  const std::vector<std::unique_ptr<ShapeState>>& shapes() const { return shapes_; }
 
   // A step of the search for prices. No flows are summed.
   absl::Status Solve() { return Solve(kStepTolerance, kStepSweeps, true); }
   void ForgetFlows() {}
 
+  // Begins at the values that a solver of the same shapes on another grid holds.
+  void StartFrom(const GpuShapeSolver& other) {
+    for (size_t t = 0; t < shapes_.size(); ++t)
+      shapes_[t]->sweep.SetValues(ValuesOn(shapes_[t]->grid, other.shapes_[t]->grid, other.shapes_[t]->solved));
+  }
+
   absl::Status Solve(double tolerance, int64_t max_sweeps, bool needs_flows) {
-    mdp::SolveOptions solve;
+    mdp::SweepSolveOptions solve;
     solve.tolerance = tolerance * node_offered_;
     solve.max_sweeps = max_sweeps;
+    solve.anderson_depth = kAndersonDepth;
+    solve.sweeps_between = kSweepsBetween;
     taken_share_.assign(classes_.size(), 0);
     share_upper_ = 0;
-    for (ShapeState& shape : shapes_) {
-      for (size_t k = 0; k < classes_.size(); ++k) shape.streams[k].earned = classes_[k].price;
-      const GpuNodeModel model(shape.grid, shape.streams);
-      BERTH_ASSIGN_OR_RETURN(shape.solved, mdp::SolveAverage(model, solve, shape.solved.relative_values));
-      share_upper_ += shape.nodes * shape.solved.gain_upper / offered_;
+    for (const auto& shape : shapes_) {
+      for (size_t k = 0; k < classes_.size(); ++k) shape->streams[k].earned = classes_[k].price;
+      BERTH_ASSIGN_OR_RETURN(shape->solved, mdp::SolveBySweeps(shape->sweep, solve));
+      share_upper_ += shape->nodes * shape->solved.level_upper / offered_;
       if (!needs_flows) continue;
-      BERTH_ASSIGN_OR_RETURN(shape.chain, mdp::SolveStationary(mdp::GreedyChain(model, shape.solved.relative_values),
-                                                               {.tolerance = kFlowTolerance, .max_sweeps = max_sweeps},
-                                                               shape.chain.probability));
-      AddFlows(shape);
+      const std::vector<double> taken = shape->sweep.Flows(kFlowSweeps, shape->probability);
+      for (size_t k = 0; k < taken.size(); ++k) taken_share_[k] += shape->nodes * taken[k] / classes_[k].rate_per_h;
     }
     return absl::OkStatus();
   }
 
  private:
-  void AddFlows(const ShapeState& shape) {
-    const std::vector<double>& h = shape.solved.relative_values;
-    for (int32_t p = 0; p < shape.grid.num_patterns(); ++p) {
-      for (int32_t cpu = 0; cpu < shape.grid.cpu_levels(); ++cpu) {
-        const auto s = static_cast<size_t>(shape.grid.StateAt(p, cpu));
-        const double probability = shape.chain.probability[s];
-        if (probability < 1e-12) continue;
-        for (size_t k = 0; k < classes_.size(); ++k) {
-          const GpuStream& stream = shape.streams[k];
-          if (stream.offered_per_h <= 0) continue;
-          const int32_t after = shape.grid.After(p, k), cpu_after = shape.grid.CpuAfter(cpu, k);
-          if (after < 0 || cpu_after < 0) continue;
-          if (stream.earned + (h[static_cast<size_t>(shape.grid.StateAt(after, cpu_after))] - h[s]) <= 0) continue;
-          taken_share_[k] += shape.nodes * probability * stream.offered_per_h / classes_[k].rate_per_h;
-        }
-      }
-    }
-  }
-
   std::vector<GpuNodeMdpClass>& classes_;
-  std::vector<ShapeState> shapes_;
+  std::vector<std::unique_ptr<ShapeState>> shapes_;
   std::vector<double> taken_share_;
   double share_upper_ = 0, offered_ = 0, node_offered_ = 0;
 };
@@ -250,19 +275,24 @@ absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, con
   BERTH_RETURN_IF_ERROR(CheckOptions(options));
   BERTH_ASSIGN_OR_RETURN(const std::vector<ShapeOf> shapes, ShapesOf(workload));
   GpuNodeMdpSolution solution;
+  solution.m = options.m;
+  solution.design_load = options.design_load;
   BERTH_ASSIGN_OR_RETURN(solution.classes, ClassesOf(workload, shapes, options));
-  GpuShapeSolver coarse(shapes, solution.classes, options.m, options.price_units, options.price_cpu_levels);
+  GpuShapeSolver coarse(shapes, solution.classes, options.m, options.price_units, options.price_cpu_levels,
+                        options.threads);
   BERTH_RETURN_IF_ERROR(SearchPrices({options.m, options.price_tolerance, options.price_steps},
                                      &GpuNodeMdpClass::rate_per_h, coarse, solution));
-  GpuShapeSolver fine(shapes, solution.classes, options.m, options.units, options.cpu_levels);
+  BERTH_RETURN_IF_ERROR(coarse.Solve(kStepTolerance / 10, options.last_sweeps, false));
+  GpuShapeSolver fine(shapes, solution.classes, options.m, options.units, options.cpu_levels, options.threads);
+  fine.StartFrom(coarse);
   BERTH_RETURN_IF_ERROR(fine.Solve(options.gain_tolerance, options.last_sweeps, false));
   for (size_t t = 0; t < shapes.size(); ++t) {
-    const auto& solved = fine.shapes()[t];
+    const GpuShapeSolver::ShapeState& solved = *fine.shapes()[t];
     GpuNodeMdpShape out;
     out.nodes = shapes[t].nodes;
-    out.gain = solved.solved.gain;
-    out.gain_lower = solved.solved.gain_lower;
-    out.gain_upper = solved.solved.gain_upper;
+    out.gain = solved.solved.level;
+    out.gain_lower = solved.solved.level_lower;
+    out.gain_upper = solved.solved.level_upper;
     out.sweeps = solved.solved.sweeps;
     out.states = solved.grid.num_states();
     out.table.devices = shapes[t].devices;
@@ -271,11 +301,21 @@ absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, con
     out.table.units = options.units;
     out.table.cpu_unit_milli = solved.cpu_unit_milli;
     out.table.cpu_levels = options.cpu_levels;
-    out.table.patterns = solved.grid.index();
-    out.table.value.assign(solved.solved.relative_values.begin(), solved.solved.relative_values.end());
+    out.table.keys = GpuPatternKeys(shapes[t].devices, options.units);
+    const auto levels = static_cast<ptrdiff_t>(options.cpu_levels);
+    for (const int32_t pattern : solved.grid.by_key()) {
+      const auto row = solved.solved.relative_values.begin() + pattern * levels;
+      out.table.value.insert(out.table.value.end(), row, row + levels);
+    }
     solution.shapes.push_back(std::move(out));
   }
   return solution;
+}
+
+std::vector<GpuValueTable> TablesOf(const GpuNodeMdpSolution& solution) {
+  std::vector<GpuValueTable> tables;
+  for (const GpuNodeMdpShape& shape : solution.shapes) tables.push_back(shape.table);
+  return tables;
 }
 
 }  // namespace berth

@@ -26,8 +26,9 @@ struct GpuNodeMdpOptions {
   int32_t cpu_groups = 3;         // classes that differ in cpu alone are merged into so many, [1, 100]
   int32_t price_steps = 120;      // at most, [1, 100000]
   double price_tolerance = 0.02;  // stop when the gap is this small, [0, 1]
-  double gain_tolerance = 1e-5;   // certified half width of a gain, as a share of what a node is offered, (0, 1]
+  double gain_tolerance = 1e-3;   // certified half width of a gain, as a share of what a node is offered, (0, 1]
   int64_t last_sweeps = 2000;     // of the fine grid at most, >= 1
+  int threads = 1;                // 1 to 64; the answer does not depend on it
 };
 
 // Pods that are alike to the process.
@@ -51,6 +52,7 @@ struct GpuNodeMdpShape {
 };
 
 struct GpuNodeMdpSolution {
+  double m = 0, design_load = 0;
   std::vector<GpuNodeMdpClass> classes;
   std::vector<GpuNodeMdpShape> shapes;  // nodes without GPU have none
   int32_t price_steps = 0;
@@ -61,6 +63,9 @@ struct GpuNodeMdpSolution {
 // Errors: INVALID_ARGUMENT an option; a workload without GPUs, with nodes of more than 8 of them, with pods that never
 // depart, or none of which fits a node; naming it. Deterministic. Cost: tens of seconds.
 absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, const GpuNodeMdpOptions& options);
+
+// The tables alone.
+std::vector<GpuValueTable> TablesOf(const GpuNodeMdpSolution& solution);
 
 }  // namespace berth
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "cluster/cluster_state.h"
@@ -64,21 +65,49 @@ class GpuTablePotential : public Potential {
 
 }  // namespace
 
-uint64_t GpuPatternKey(std::span<const int8_t> counts) {
+std::vector<GpuPattern> GpuPatterns(int32_t devices, int32_t units) {
+  std::vector<GpuPattern> patterns;
+  GpuPattern pattern{};
+  const auto kinds = static_cast<size_t>(units) + 2;  // but for the pattern of one pod
+  const std::function<void(size_t, int32_t)> enumerate = [&](size_t kind, int32_t left) {
+    for (int32_t n = kind + 1 == kinds ? left : 0; n <= left; ++n) {
+      pattern[kind] = static_cast<int8_t>(n);
+      if (kind + 1 == kinds)
+        patterns.push_back(pattern);
+      else
+        enumerate(kind + 1, left - n);
+    }
+    pattern[kind] = 0;
+  };
+  if (devices > 1) {
+    pattern[kinds] = static_cast<int8_t>(devices);
+    patterns.push_back(pattern);
+    pattern[kinds] = 0;
+  }
+  enumerate(0, devices);
+  return patterns;
+}
+
+uint64_t GpuPatternKey(const GpuPattern& pattern, int32_t units) {
   uint64_t key = 0;
-  for (const int8_t count : counts) key = key * (kMaxTableDevices + 1) + static_cast<uint64_t>(count);
+  for (size_t kind = 0; kind < static_cast<size_t>(units) + 3; ++kind) {
+    key = key * (kMaxTableDevices + 1) + static_cast<uint64_t>(pattern[kind]);
+  }
   return key;
 }
 
-int32_t FindGpuPattern(std::span<const std::pair<uint64_t, int32_t>> patterns, uint64_t key) {
-  const auto at = std::lower_bound(patterns.begin(), patterns.end(), std::pair{key, int32_t{0}});
-  return at != patterns.end() && at->first == key ? at->second : -1;
+std::vector<uint64_t> GpuPatternKeys(int32_t devices, int32_t units) {
+  std::vector<uint64_t> keys;
+  for (const GpuPattern& pattern : GpuPatterns(devices, units)) keys.push_back(GpuPatternKey(pattern, units));
+  return keys;
 }
 
 int32_t GpuValueTable::RowOf(std::span<const int32_t> used) const {
-  std::array<int8_t, 13> counts{};
+  GpuPattern counts{};
   for (const int32_t u : used) ++counts[static_cast<size_t>(u)];
-  return FindGpuPattern(patterns, GpuPatternKey({counts.data(), static_cast<size_t>(units) + 3}));
+  const uint64_t key = GpuPatternKey(counts, units);
+  const auto at = std::lower_bound(keys.begin(), keys.end(), key);
+  return at != keys.end() && *at == key ? static_cast<int32_t>(at - keys.begin()) : -1;
 }
 
 double GpuValueTable::At(int32_t row, double used_cpu_milli) const {

@@ -43,8 +43,7 @@ TEST(GpuGrid, PodsTakeTheTightestDevice) {
   EXPECT_NE(all, At(grid, {kWhole, kWhole}));
   ASSERT_EQ(grid.Departures(all).size(), 1u);
   EXPECT_EQ(grid.Departures(all)[0].pattern, 0);
-  EXPECT_EQ(grid.CpuAfter(2, 1), 4);
-  EXPECT_EQ(grid.CpuAfter(3, 1), -1);
+  EXPECT_EQ(grid.CpuStep(1), 2);
 }
 
 TEST(GpuGrid, WhatLeavesIsWhatIsInUse) {
@@ -56,10 +55,29 @@ TEST(GpuGrid, WhatLeavesIsWhatIsInUse) {
     double units = 0;
     for (const GpuGrid::Departure& d : grid.Departures(pattern)) {
       for (int32_t left = 0; left < u; ++left) {
-        if (d.pattern == At(grid, {left, 0, 0, 0})) units += (u - left) * static_cast<double>(d.rate_per_h);
+        if (d.pattern == At(grid, {left, 0, 0, 0})) units += (u - left) * d.rate_per_h;
       }
     }
     EXPECT_NEAR(units, u, 1e-6) << u;
+  }
+}
+
+TEST(GpuGrid, MovesLeadToOtherRanks) {
+  const GpuGrid grid(4, 4, 3, {{0, 1, 1, 3, 1}, {0, 4, 1, 2, 1}, {1, 0, 1, 1, 1}, {4, 0, 2, 1, 1}, {0, 0, 1, 1, 1}});
+  std::vector<size_t> rank;
+  for (size_t r = 0; r + 1 < grid.rank_begin().size(); ++r) {
+    rank.insert(rank.end(), static_cast<size_t>(grid.rank_begin()[r + 1] - grid.rank_begin()[r]), r);
+  }
+  ASSERT_EQ(rank.size(), static_cast<size_t>(grid.num_patterns()));
+  for (int32_t p = 0; p < grid.num_patterns(); ++p) {
+    for (size_t k = 0; k < 4; ++k) {
+      if (const int32_t to = grid.After(p, k); to >= 0) {
+        EXPECT_GT(rank[static_cast<size_t>(to)], rank[static_cast<size_t>(p)]);
+      }
+    }
+    for (const GpuGrid::Departure& d : grid.Departures(p)) {
+      EXPECT_LT(rank[static_cast<size_t>(d.pattern)], rank[static_cast<size_t>(p)]);
+    }
   }
 }
 
