@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "mdp/improper_total.h"
 #include "mdp/policy_iteration.h"
 #include "mdp/solve_parts.h"
 #include "mdp/total_reward.h"
@@ -79,14 +80,10 @@ absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Crit
     view.is_absorbing[s] = view.is_absorbing[s] || StaysForNothing(model, s);
   }
   const double sign = SignOf(criterion.objective);
-  if (const StateIndex s = FindEscapingState(view); s >= 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("state {}: some choice of actions from it never reaches an absorbing state, accepted: models where "
-                    "every one does",
-                    s));
-  }
   BERTH_ASSIGN_OR_RETURN(ModelSolution solution,
-                         SolveProperTotal(model, view, criterion.objective, method, options, connected));
+                         FindEscapingState(view) >= 0
+                             ? SolveImproperTotal(model, criterion.objective, method, options, view.is_absorbing)
+                             : SolveProperTotal(model, view, criterion.objective, method, options, connected));
   if (options.lists_optimal_actions) {
     ListOptimal(model, model.kind(), 1, sign, solution.values, solution.lower, solution.upper, solution);
     // Where the sum has ended nothing matters.

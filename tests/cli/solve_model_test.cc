@@ -333,7 +333,7 @@ TEST_F(SolveModelTest, WrongFlagsAreNamedWithWhatIsAccepted) {
       {{model, "--one-minus-gamma", "0"}, 2, "--one-minus-gamma is \"0\""},
       {{model, "--one-minus-gamma", "2"}, 2, "--one-minus-gamma is \"2\", accepted: above 0"},
       {{model, "--horizon", "-5"}, 2, "--horizon is \"-5\", accepted: 0 or more steps"},
-      {{model, "--total"}, 2, "never reaches an absorbing state"},
+      {{model, "--total"}, 2, "state 0: one can stay for ever at a mean reward of 1"},
       {{absent, "--average"}, 1, "model file"},
       {{broken, "--average"}, 2, "accepted"}};
   for (const auto& c : cases) {
