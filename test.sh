@@ -6,6 +6,7 @@
 #   ./test.sh --e2e      the default, and e2e against a real Kubernetes control plane of one version; so does CI=true
 #   ./test.sh --e2e-all  the same with every version that is supported
 #                        Both build the control plane once (needs Go 1.26 or newer; without it these tests say SKIPPED and why).
+# Where PETSc and MPI are installed already ('tools/install.sh --with-petsc' does it), release builds and tests berth-solve-mpi too.
 # Needs 6 GB of disk and 4 GB of memory. BERTH_SHARED_DATA names the folder of the published traces (default: ../shared/data);
 # a test that needs it is skipped where it is absent, and fails under CI=true. BERTH_JOBS: compilers and tests at once.
 set -euo pipefail
@@ -28,6 +29,19 @@ done
 
 tools/install.sh
 use_ccache
+
+# What only --with-petsc needs, and whether it is all there.
+has_petsc() {
+  local package packages
+  command -v dpkg-query > /dev/null || return 1
+  packages=$(comm -13 <(tools/install.sh --list) <(tools/install.sh --list --with-petsc))
+  for package in $packages; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}\n' "$package" 2> /dev/null | head -n 1)" = installed ] || return 1
+  done
+  [ -n "$packages" ]
+}
+with_petsc=()
+if has_petsc; then with_petsc=(-DBERTH_WITH_PETSC=ON); fi
 
 passed=0
 failed=0
@@ -55,7 +69,7 @@ if $is_quick; then
 else
   build asan
   run_tests asan -L '^fast$'
-  build release
+  build release "${with_petsc[@]}"
   if $is_e2e; then
     export BERTH_E2E_VERSIONS=$versions
     for version in $versions; do

@@ -27,8 +27,8 @@ function(berth_test_header)
   target_precompile_headers(berth_test_header PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
 endfunction()
 
-# berth_tests(<folder> SOURCES a_test.cc ... [LABEL fast|full|e2e] [LINK libs ...] [NAME suffix])
-# One test program a folder and label. A test's label says when it runs: fast (all of it under 60 s), full, e2e.
+# berth_tests(<folder> SOURCES a_test.cc ... [LABEL fast|full|e2e|mpi] [LINK libs ...] [NAME suffix])
+# One test program a folder and label. A test's label says when it runs: fast (all of it under 60 s), full, e2e, mpi (two processes).
 function(berth_tests folder)
   cmake_parse_arguments(ARG "" "LABEL;NAME" "SOURCES;LINK" ${ARGN})
   if(NOT ARG_LABEL)
@@ -51,6 +51,8 @@ function(berth_tests folder)
   set(serial)
   if(ARG_LABEL STREQUAL "e2e")   # each has the machine to itself
     set(serial RUN_SERIAL TRUE)
+  elseif(ARG_LABEL STREQUAL "mpi")   # the ranks wait for each other: a core each
+    set(serial PROCESSORS 2)
   endif()
   gtest_discover_tests(${target} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 120
       PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 900 ${serial}

@@ -15,6 +15,7 @@
 #include "cli/machine.h"
 #include "cli/solve_plot.h"
 #include "fmt/format.h"
+#include "mdp/files/solution_file.h"
 #include "mdp/solve.h"
 #include "nlohmann/json.hpp"
 
@@ -89,6 +90,9 @@ absl::Status ValidateFlags(const SolveModelFlags& flags) {
                         fmt::format("0 (none) to {}", kMostMib));
   }
   if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.plot));
+  if (!flags.solution.empty() && !flags.solution.ends_with(".umb")) {
+    return InvalidField("--solution", flags.solution, "a name that ends in .umb");
+  }
   if (flags.horizon.has_value() && *flags.horizon < 0) {
     return InvalidField("--horizon", fmt::format("{}", *flags.horizon), "0 or more steps");
   }
@@ -256,6 +260,10 @@ CLI::Option* AddSolveModelOptions(CLI::App* verb, SolveModelFlags& flags) {
                             "label of the states where a total reward stops (.umb, .tra)"));
   of_model(verb->add_flag("--rates", flags.is_rates, "the numbers of a .tra are rates"));
   of_model(verb->add_option("--write", flags.out, "write the model to this file too: .umb, .tra, .csv or .json"));
+  of_model(
+      verb->add_option("--solution", flags.solution,
+                       "write the model and its solution (values, bounds, policy, certificate) to this file: .umb; "
+                       "of several methods the one with the least error"));
   return model;
 }
 
@@ -300,11 +308,12 @@ absl::Status RunSolveModel(const SolveModelFlags& flags) {
     BERTH_RETURN_IF_ERROR(mdp::WriteModelFile(flags.out, written));
     LogInfo("wrote the model");
   }
+  std::optional<mdp::ModelSolution> best;  // for --solution
   for (const mdp::Method method : methods) {
     DigitProgress progress(mdp::MethodName(method), flags.epsilon);
     options.progress = std::ref(progress);
     const double begin = ProcessCpuSeconds();
-    const auto solution = mdp::SolveModel(file.mdp, criterion, method, options, file.is_absorbing);
+    auto solution = mdp::SolveModel(file.mdp, criterion, method, options, file.is_absorbing);
     const double cpu_s = ProcessCpuSeconds() - begin;
     const absl::StatusCode code = solution.status().code();
     if (code == absl::StatusCode::kFailedPrecondition || code == absl::StatusCode::kResourceExhausted ||
@@ -315,6 +324,16 @@ absl::Status RunSolveModel(const SolveModelFlags& flags) {
     }
     if (!solution.ok()) return solution.status();
     answer["results"].push_back(SolutionJson(file.mdp, *solution, cpu_s));
+    if (!flags.solution.empty() && (!best.has_value() || solution->error < best->error)) best = *std::move(solution);
+  }
+  if (!flags.solution.empty()) {
+    if (!best.has_value()) {
+      return absl::FailedPreconditionError(
+          fmt::format("--solution has nothing to write: {}", answer["skipped"][0]["reason"].get<std::string>()));
+    }
+    const mdp::SolutionFile written{.criterion = criterion, .epsilon = flags.epsilon, .solution = *std::move(best)};
+    BERTH_RETURN_IF_ERROR(mdp::WriteSolutionFile(flags.solution, file, written));
+    LogInfo("wrote the solution");
   }
   if (!flags.plot.empty()) {
     if (answer["results"].empty()) {

@@ -26,8 +26,9 @@ struct SolveModelFlags {
   int64_t max_sweeps = 1'000'000;
   int64_t max_memory_mib = 0;  // 0: none
   mdp::ReadOptions read;
-  std::string out;   // a model file to write besides
-  std::string plot;  // an SVG file to write besides
+  std::string out;       // a model file to write besides
+  std::string solution;  // a model file with the solution to write besides
+  std::string plot;      // an SVG file to write besides
   bool json = false;
 };
 

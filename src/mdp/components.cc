@@ -84,11 +84,13 @@ Components FindStronglyConnected(const SparseMdp& model) {
   return ConnectRows(model, [](int64_t) { return true; });
 }
 
-Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_inside) {
+Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_inside,
+                             const std::vector<bool>* is_allowed) {
   const auto state_begin = model.state_begin();
   const auto row_begin = model.row_begin();
   const StateIndex n = model.num_states();
   std::vector<bool> is_live(static_cast<size_t>(model.num_rows()), true);
+  if (is_allowed != nullptr) is_live = *is_allowed;
   Components found;
   for (bool has_changed = true; has_changed;) {
     found = ConnectRows(model, [&](int64_t row) { return is_live[row]; });

@@ -25,8 +25,11 @@ Components FindStronglyConnected(const SparseMdp& model);
 // Maximal end components: sets of states, each with the actions that stay inside, in which every state can be reached
 // from every other with probability one (de Alfaro, PhD thesis, Stanford 1997). A chain of any policy ends in one. A
 // terminal state is one of its own. `is_inside`, where not null, receives for every row whether it stays in the
-// component of its state. Cost: O(transitions) for each round of taking actions away; few rounds are usual.
-Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_inside = nullptr);
+// component of its state. `is_allowed`, where not null, says of every row whether it counts at all; a state all of
+// whose rows don't count is in no component. Cost: O(transitions) for each round of taking actions away; few rounds are
+// usual.
+Components FindEndComponents(const SparseMdp& model, std::vector<bool>* is_inside = nullptr,
+                             const std::vector<bool>* is_allowed = nullptr);
 
 namespace internal {
 

@@ -52,79 +52,6 @@ PolicyIterationOptions PolicyOptionsOf(const ModelSolveOptions& options, Objecti
 
 namespace {
 
-using internal::kEpsilon;
-
-// A stored model in which some states end the sum of rewards, whatever they could do.
-struct AbsorbingModel {
-  const SparseMdp& model;
-  std::vector<bool> is_absorbing;
-
-  StateIndex num_states() const { return model.num_states(); }
-  int32_t num_actions(StateIndex s) const { return is_absorbing[s] ? 0 : model.num_actions(s); }
-  double Reward(StateIndex s, int32_t action) const { return model.Reward(s, action); }
-  template <class Visit>
-  void VisitSuccessors(StateIndex s, int32_t action, Visit&& visit) const {
-    model.VisitSuccessors(s, action, visit);
-  }
-};
-
-bool StaysForNothing(const SparseMdp& model, StateIndex s) {
-  for (int32_t a = 0; a < model.num_actions(s); ++a) {
-    bool stays = model.Reward(s, a) == 0;
-    model.VisitSuccessors(s, a, [&](StateIndex next, double) { stays = stays && next == s; });
-    if (!stays) return false;
-  }
-  return true;
-}
-
-ModelSolution FromDiscounted(DiscountedSolution solution) {
-  ModelSolution result;
-  result.values = std::move(solution.values);
-  result.lower = std::move(solution.lower);
-  result.upper = std::move(solution.upper);
-  result.error = solution.error;
-  result.policy = std::move(solution.policy);
-  result.stop = solution.stop;
-  result.sweeps = solution.sweeps;
-  return result;
-}
-
-// Actions that may be optimal given bounds of the values that follow them (`lower`, `upper` around `values`), with
-// weights times `scale`.
-template <class M>
-void ListOptimal(const M& model, RowKind kind, double scale, double sign, const std::vector<double>& values,
-                 const std::vector<double>& lower, const std::vector<double>& upper, ModelSolution& solution) {
-  internal::OptimalActions actions;
-  for (StateIndex s = 0; s < model.num_states(); ++s) {
-    const double here = values[s];
-    // Rates of different sums weigh the value of the state itself differently.
-    const double above_here = kind == RowKind::kRate ? upper[s] - here : 0;
-    const double below_here = kind == RowKind::kRate ? lower[s] - here : 0;
-    for (int32_t a = 0; a < model.num_actions(s); ++a) {
-      const double reward = model.Reward(s, a);
-      double change = 0, above = 0, below = 0, size = 0;
-      int terms = 8;
-      model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
-        change += weight * (values[next] - here);
-        above += weight * ((upper[next] - values[next]) - below_here);
-        below += weight * ((lower[next] - values[next]) - above_here);
-        size += weight * (std::abs(values[next] - here) + std::abs(values[next]) * kEpsilon);
-        ++terms;
-      });
-      const double worth = reward + scale * change;
-      const double rounding = 2 * terms * kEpsilon * (std::abs(reward) + size) + 4 * kEpsilon * std::abs(above - below);
-      const double high = worth + scale * above + rounding;
-      const double low = worth + scale * below - rounding;
-      if (sign > 0) {
-        actions.Add(low, high);
-      } else {
-        actions.Add(-high, -low);
-      }
-    }
-    actions.EndState(solution);
-  }
-}
-
 absl::StatusOr<DiscountedSolution> SolveDiscountedBy(const SparseMdp& model, const Criterion& criterion, Method method,
                                                      const ModelSolveOptions& options) {
   const double alpha = criterion.one_minus_gamma;
@@ -148,99 +75,6 @@ absl::StatusOr<DiscountedSolution> SolveDiscountedBy(const SparseMdp& model, con
   const SolveOptions sweep = internal::SweepOptionsOf(options, criterion.objective, method);
   return is_rate ? SolveDiscountedRate(model, alpha, sweep, options.warm_start)
                  : SolveDiscounted(model, alpha, sweep, options.warm_start);
-}
-
-// Values for a start: components one by one, each swept in place until it no longer moves much.
-template <ActionModel M>
-std::vector<double> SweepInOrder(const M& model, const Components& components, double scale, double alpha, double sign,
-                                 const ModelSolveOptions& options, int64_t& sweeps) {
-  const internal::ActionForm<M> form(model, scale, alpha, sign);
-  std::vector<double> values(static_cast<size_t>(model.num_states()), 0.0);
-  const auto n = static_cast<double>(model.num_states());
-  double states_swept = 0, asked_at = 0;
-  bool is_stopped = false;
-  for (const auto& states : components.states) {
-    for (int64_t i = 0; i < options.max_sweeps && !is_stopped; ++i) {
-      double largest = 0;
-      for (const StateIndex s : states) {
-        if (form.is_terminal(s)) continue;
-        const double step = form.Step(s, values.data(), 0);
-        values[s] += step;
-        largest = std::max(largest, std::abs(step));
-      }
-      states_swept += static_cast<double>(states.size());
-      if (options.progress && states_swept >= asked_at + n) {
-        asked_at = states_swept;
-        is_stopped = !options.progress({static_cast<int64_t>(states_swept / n), internal::kInfinity, options.epsilon});
-      }
-      // With discount a step of x leaves at most x / alpha; the certificate says what is really left.
-      if (!(largest > 0.1 * options.epsilon * (alpha > 0 ? alpha : 0.01))) break;
-    }
-  }
-  sweeps = static_cast<int64_t>(std::ceil(states_swept / n));
-  for (double& v : values) v *= sign;
-  return values;
-}
-
-absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Criterion& criterion, Method method,
-                                              const ModelSolveOptions& options, const std::vector<bool>& is_absorbing) {
-  AbsorbingModel view{model, is_absorbing};
-  view.is_absorbing.resize(static_cast<size_t>(model.num_states()), false);
-  for (StateIndex s = 0; s < model.num_states(); ++s) {
-    view.is_absorbing[s] = view.is_absorbing[s] || StaysForNothing(model, s);
-  }
-  SolveOptions sweep = internal::SweepOptionsOf(options, criterion.objective, method);
-  const double sign = internal::SignOf(criterion.objective);
-  std::vector<double> start(options.warm_start.begin(), options.warm_start.end());
-  int64_t sweeps_before = 0;
-  TotalSweep how = TotalSweep::kGaussSeidel;
-  if (method == Method::kValueIteration) how = TotalSweep::kJacobi;
-  if (method == Method::kModifiedPolicyIteration) how = TotalSweep::kPolicy;
-  if (const StateIndex s = internal::FindEscapingState(view); s >= 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("state {}: some choice of actions from it never reaches an absorbing state, accepted: models where "
-                    "every one does",
-                    s));
-  }
-  if (method == Method::kTopological) {
-    start = SweepInOrder(view, FindStronglyConnected(model), 1, 0, sign, options, sweeps_before);
-  }
-  StopReason policy_stop = StopReason::kConverged;
-  if (method == Method::kPolicyIteration) {
-    const internal::ActionForm<AbsorbingModel> form(view, 1, 0, sign);
-    auto swept = internal::IteratePolicies(form, internal::PolicyOptionsOf(options, criterion.objective), true);
-    if (!swept.ok()) return swept.status();
-    start = std::move(swept->values);
-    for (double& v : start) v *= sign;
-    sweeps_before = swept->sweeps;
-    policy_stop = swept->stop;
-  }
-  BERTH_ASSIGN_OR_RETURN(std::vector<double> values, internal::StartValues(model.num_states(), start, sign));
-  auto solved = internal::SolveEndingTotal(view, sweep, std::move(values), how);
-  if (!solved.ok()) return solved.status();
-  ModelSolution solution = FromDiscounted(*std::move(solved));
-  solution.sweeps = method == Method::kPolicyIteration ? sweeps_before : solution.sweeps + sweeps_before;
-  if (solution.stop != StopReason::kConverged && policy_stop != StopReason::kConverged) solution.stop = policy_stop;
-  if (options.lists_optimal_actions) {
-    ListOptimal(model, model.kind(), 1, sign, solution.values, solution.lower, solution.upper, solution);
-    // Where the sum has ended nothing matters.
-    std::vector<int64_t> begin = {0};
-    std::vector<int32_t> listed;
-    for (StateIndex s = 0; s < model.num_states(); ++s) {
-      const int32_t n = model.num_actions(s);
-      for (int32_t a = 0; view.is_absorbing[s] && a < n; ++a) listed.push_back(a);
-      for (int64_t i = solution.optimal_begin[s]; !view.is_absorbing[s] && i < solution.optimal_begin[s + 1]; ++i) {
-        listed.push_back(solution.optimal_actions[i]);
-      }
-      begin.push_back(static_cast<int64_t>(listed.size()));
-    }
-    solution.optimal_begin = std::move(begin);
-    solution.optimal_actions = std::move(listed);
-  }
-  for (StateIndex s = 0; s < model.num_states(); ++s) {
-    if (view.is_absorbing[s] && model.num_actions(s) > 0) solution.policy[s] = 0;
-  }
-  return solution;
 }
 
 // gamma + gamma^2 + ... + gamma^steps.
@@ -327,14 +161,15 @@ absl::StatusOr<ModelSolution> SolveFiniteModel(const SparseMdp& model, const Cri
     std::vector<double> lower, upper;
     const std::vector<double>& after = undone > 0 ? first.values : later.values;
     enclose(after, std::max<int64_t>(0, undone - 1), later.error + (undone > 0 ? first.error : 0), lower, upper);
-    ListOptimal(model, model.kind(), 1 - criterion.one_minus_gamma, internal::SignOf(criterion.objective), after, lower,
-                upper, solution);
+    internal::ListOptimal(model, model.kind(), 1 - criterion.one_minus_gamma, internal::SignOf(criterion.objective),
+                          after, lower, upper, solution);
   }
   return solution;
 }
 
+// `connected`: of kTopological alone.
 absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const Criterion& criterion, Method method,
-                                                   const ModelSolveOptions& options) {
+                                                   const ModelSolveOptions& options, const Components& connected) {
   const double alpha = criterion.one_minus_gamma;
   const bool is_rate = model.kind() == RowKind::kRate;
   const double sign = internal::SignOf(criterion.objective);
@@ -349,8 +184,11 @@ absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const
     if (method != Method::kPolicyIteration) used.max_sweeps = std::min(used.max_sweeps, internal::kAutoSweeps);
   }
   if (method == Method::kTopological) {
-    start =
-        SweepInOrder(model, FindStronglyConnected(model), is_rate ? 1 : 1 - alpha, alpha, sign, options, sweeps_before);
+    start.assign(static_cast<size_t>(model.num_states()), 0.0);
+    // A step of x leaves at most x / alpha; the certificate says what is really left.
+    const internal::ActionForm<SparseMdp> form(model, is_rate ? 1 : 1 - alpha, alpha, sign);
+    internal::SweepInOrder(form, connected, 0.1 * options.epsilon * alpha, options, start, sweeps_before);
+    for (double& v : start) v *= sign;
     used.warm_start = start;
   }
   BERTH_ASSIGN_OR_RETURN(DiscountedSolution solved, SolveDiscountedBy(model, criterion, method, used));
@@ -365,12 +203,12 @@ absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const
       method = Method::kPolicyIteration;
     }
   }
-  ModelSolution solution = FromDiscounted(std::move(solved));
+  ModelSolution solution = internal::FromDiscounted(std::move(solved));
   solution.method = method;
   solution.sweeps += sweeps_before;
   if (options.lists_optimal_actions) {
-    ListOptimal(model, model.kind(), is_rate ? 1 : 1 - alpha, sign, solution.values, solution.lower, solution.upper,
-                solution);
+    internal::ListOptimal(model, model.kind(), is_rate ? 1 : 1 - alpha, sign, solution.values, solution.lower,
+                          solution.upper, solution);
   }
   return solution;
 }
@@ -394,6 +232,37 @@ int64_t MemoryOf(const SparseMdp& model, Method method, const ModelSolveOptions&
   if (options.storage == Storage::kSell8) bytes += transitions * 12 + model.num_rows() * 8;
   if (options.starts_in_single_precision) bytes += transitions * 8 + model.num_rows() * 4;
   return bytes;
+}
+
+// MethodApplies; of kTopological `connected` receives the strongly connected components, which are found only once.
+absl::Status CheckApplies(const SparseMdp& model, const Criterion& criterion, Method method, Components& connected) {
+  const bool is_rate = model.kind() == RowKind::kRate;
+  if (is_rate && (criterion.kind == CriterionKind::kTotal || criterion.kind == CriterionKind::kFinite)) {
+    return absl::FailedPreconditionError(fmt::format(
+        "criterion is {}, accepted for a model of rates: discounted or average", CriterionName(criterion.kind)));
+  }
+  if (method == Method::kAuto) return absl::OkStatus();
+  const bool is_finite = criterion.kind == CriterionKind::kFinite;
+  if (is_finite != (method == Method::kBackwardInduction)) {
+    return absl::FailedPreconditionError(is_finite ? "a number of steps is solved by backward-induction alone"
+                                                   : "backward-induction is for the criterion finite");
+  }
+  if (method == Method::kModifiedPolicyIteration && is_rate) {
+    return absl::FailedPreconditionError("modified-policy-iteration is for probabilities; the model holds rates");
+  }
+  if (method == Method::kAnderson && criterion.kind == CriterionKind::kTotal) {
+    return absl::FailedPreconditionError("anderson is for the criteria discounted and average");
+  }
+  if (method == Method::kTopological) {
+    if (criterion.kind == CriterionKind::kAverage) {
+      return absl::FailedPreconditionError("topological: every method takes end components one by one here");
+    }
+    connected = FindStronglyConnected(model);
+    if (connected.size() == 1) {
+      return absl::FailedPreconditionError("topological: the model is one strongly connected component");
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -429,32 +298,8 @@ std::optional<Method> ParseMethod(std::string_view name) {
 }
 
 absl::Status MethodApplies(const SparseMdp& model, const Criterion& criterion, Method method) {
-  const bool is_rate = model.kind() == RowKind::kRate;
-  if (is_rate && (criterion.kind == CriterionKind::kTotal || criterion.kind == CriterionKind::kFinite)) {
-    return absl::FailedPreconditionError(fmt::format(
-        "criterion is {}, accepted for a model of rates: discounted or average", CriterionName(criterion.kind)));
-  }
-  if (method == Method::kAuto) return absl::OkStatus();
-  const bool is_finite = criterion.kind == CriterionKind::kFinite;
-  if (is_finite != (method == Method::kBackwardInduction)) {
-    return absl::FailedPreconditionError(is_finite ? "a number of steps is solved by backward-induction alone"
-                                                   : "backward-induction is for the criterion finite");
-  }
-  if (method == Method::kModifiedPolicyIteration && is_rate) {
-    return absl::FailedPreconditionError("modified-policy-iteration is for probabilities; the model holds rates");
-  }
-  if (method == Method::kAnderson && criterion.kind == CriterionKind::kTotal) {
-    return absl::FailedPreconditionError("anderson is for the criteria discounted and average");
-  }
-  if (method == Method::kTopological) {
-    if (criterion.kind == CriterionKind::kAverage) {
-      return absl::FailedPreconditionError("topological: every method takes end components one by one here");
-    }
-    if (FindStronglyConnected(model).size() == 1) {
-      return absl::FailedPreconditionError("topological: the model is one strongly connected component");
-    }
-  }
-  return absl::OkStatus();
+  Components connected;
+  return CheckApplies(model, criterion, method, connected);
 }
 
 absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion& criterion, Method method,
@@ -473,7 +318,8 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
     return absl::InvalidArgumentError(
         fmt::format("number of absorbing flags is {}, accepted: 0 or {}", is_absorbing.size(), model.num_states()));
   }
-  BERTH_RETURN_IF_ERROR(MethodApplies(model, criterion, method));
+  Components connected;
+  BERTH_RETURN_IF_ERROR(CheckApplies(model, criterion, method, connected));
   const int64_t memory = MemoryOf(model, method, options);
   if (memory > options.max_memory_bytes) {
     return absl::ResourceExhaustedError(fmt::format(
@@ -491,7 +337,7 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
   absl::StatusOr<ModelSolution> solution = absl::UnknownError("");
   switch (criterion.kind) {
     case CriterionKind::kDiscounted:
-      solution = SolveDiscountedModel(model, criterion, method, limited);
+      solution = SolveDiscountedModel(model, criterion, method, limited, connected);
       break;
     case CriterionKind::kAverage:
       solution = internal::SolveAverageModel(model, criterion.objective, method, limited);
@@ -499,8 +345,9 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
     case CriterionKind::kTotal:
       if (method == Method::kAuto) {
         method = model.num_states() <= internal::kAutoExactStates ? Method::kPolicyIteration : Method::kTopological;
+        if (method == Method::kTopological) connected = FindStronglyConnected(model);
       }
-      solution = SolveTotalModel(model, criterion, method, limited, is_absorbing);
+      solution = internal::SolveTotalModel(model, criterion, method, limited, is_absorbing, connected);
       break;
     case CriterionKind::kFinite:
       if (criterion.horizon < 0) {

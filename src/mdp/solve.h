@@ -83,11 +83,13 @@ struct ModelSolution {
 absl::Status MethodApplies(const SparseMdp& model, const Criterion& criterion, Method method);
 
 // `is_absorbing`: of the total criterion, empty or [num_states]: where a sum of rewards ends, whatever the actions say.
-// States that do nothing but stay, for nothing, end it too.
-// Errors: INVALID_ARGUMENT (criterion, options; a total reward that some choice never ends, named by state);
+// States that do nothing but stay, for nothing, end it too. A choice that never ends is worth what it earns for ever: 0
+// where that is nothing, minus infinity where it loses (improper_total.h).
+// Errors: INVALID_ARGUMENT (criterion, options; a total reward that is infinite, or that no choice keeps finite, or that
+// double precision can't tell from that, named by state);
 // FAILED_PRECONDITION as MethodApplies; RESOURCE_EXHAUSTED if max_memory_bytes does not do; OUT_OF_RANGE on overflow.
 // Of the total criterion also FAILED_PRECONDITION, DEADLINE_EXCEEDED and CANCELLED, where a limit comes before the
-// number of steps is bounded: without that nothing can be said of the values.
+// number of steps, or the total itself, is bounded: without that nothing can be said of the values.
 absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion& criterion, Method method,
                                          const ModelSolveOptions& options = {},
                                          const std::vector<bool>& is_absorbing = {});

@@ -29,7 +29,8 @@ absl::StatusOr<AverageSolution> SolveOneGain(const SparseMdp& model, Objective o
   return SolveAverage(model, SweepOptionsOf(options, objective, method), warm_start);
 }
 
-// `method` receives the one that was used.
+}  // namespace
+
 absl::StatusOr<AverageSolution> SolveOneGainAuto(const SparseMdp& model, Objective objective,
                                                  const ModelSolveOptions& options, std::span<const double> warm_start,
                                                  Method& method) {
@@ -48,6 +49,24 @@ absl::StatusOr<AverageSolution> SolveOneGainAuto(const SparseMdp& model, Objecti
   method = Method::kPolicyIteration;
   return exact;
 }
+
+void GoTo(const SparseMdp& model, const std::vector<StateIndex>& states, StateIndex target,
+          const std::vector<bool>& is_inside, std::vector<bool>& is_there, std::vector<int32_t>& policy) {
+  is_there[target] = true;
+  const auto stays = [&](StateIndex s, int32_t a) { return is_inside[model.state_begin()[s] + a]; };
+  for (bool has_moved = true; has_moved;) {
+    has_moved = false;
+    for (const StateIndex s : states) {
+      const int32_t action = is_there[s] ? -1 : FirstActionInto(model, s, is_there, stays);
+      if (action < 0) continue;
+      policy[s] = action;
+      is_there[s] = true;
+      has_moved = true;
+    }
+  }
+}
+
+namespace {
 
 // The states of one component with the actions that stay inside; ActionNumber is the action's index in the model.
 absl::StatusOr<SparseMdp> InsideOf(const SparseMdp& model, const Components& components, int32_t component,
@@ -184,24 +203,6 @@ absl::StatusOr<SparseMdp> EndingModel(const SparseMdp& model, const Quotient& qu
     }
   }
   return std::move(builder).Build();
-}
-
-// Inside a component: sends every state to `target`. `is_there` holds for no state of the component before and for all
-// of them after.
-void GoTo(const SparseMdp& model, const std::vector<StateIndex>& states, StateIndex target,
-          const std::vector<bool>& is_inside, std::vector<bool>& is_there, std::vector<int32_t>& policy) {
-  is_there[target] = true;
-  const auto stays = [&](StateIndex s, int32_t a) { return is_inside[model.state_begin()[s] + a]; };
-  for (bool has_moved = true; has_moved;) {
-    has_moved = false;
-    for (const StateIndex s : states) {
-      const int32_t action = is_there[s] ? -1 : FirstActionInto(model, s, is_there, stays);
-      if (action < 0) continue;
-      policy[s] = action;
-      is_there[s] = true;
-      has_moved = true;
-    }
-  }
 }
 
 // Of every state the actions that may be gain optimal: those after which the gain may still be the best, and inside a

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "mdp/components.h"
 #include "mdp/criterion.h"
 #include "mdp/model.h"
 #include "mdp/modified_policy_iteration.h"
@@ -15,6 +18,7 @@
 #include "mdp/solve.h"
 #include "mdp/solve_options.h"
 #include "mdp/sweep.h"
+#include "mdp/value_iteration.h"
 
 namespace berth::mdp::internal {
 
@@ -30,6 +34,61 @@ PolicyIterationOptions PolicyOptionsOf(const ModelSolveOptions& options, Objecti
 // Values, bounds and policy of the average criterion; the rest of the solution is left as it is.
 absl::StatusOr<ModelSolution> SolveAverageModel(const SparseMdp& model, Objective objective, Method method,
                                                 const ModelSolveOptions& options);
+
+// The best gain of a model in which it is the same from every state. `method` receives the one that was used.
+absl::StatusOr<AverageSolution> SolveOneGainAuto(const SparseMdp& model, Objective objective,
+                                                 const ModelSolveOptions& options, std::span<const double> warm_start,
+                                                 Method& method);
+
+// The total reward. `connected`: the strongly connected components, of kTopological alone.
+absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Criterion& criterion, Method method,
+                                              const ModelSolveOptions& options, const std::vector<bool>& is_absorbing,
+                                              const Components& connected);
+
+// Inside an end component: sends every state to `target`. `is_there` holds for no state of the component before and for
+// all of them after.
+void GoTo(const SparseMdp& model, const std::vector<StateIndex>& states, StateIndex target,
+          const std::vector<bool>& is_inside, std::vector<bool>& is_there, std::vector<int32_t>& policy);
+
+inline ModelSolution FromDiscounted(DiscountedSolution solution) {
+  ModelSolution result;
+  result.values = std::move(solution.values);
+  result.lower = std::move(solution.lower);
+  result.upper = std::move(solution.upper);
+  result.error = solution.error;
+  result.policy = std::move(solution.policy);
+  result.stop = solution.stop;
+  result.sweeps = solution.sweeps;
+  return result;
+}
+
+// Components one by one, successors first, each swept in place until no step is larger than `enough`. `values`: where
+// to start, in the form's sign; `sweeps` receives how many sweeps of all states it was worth.
+template <class Form>
+void SweepInOrder(const Form& form, const Components& components, double enough, const ModelSolveOptions& options,
+                  std::vector<double>& values, int64_t& sweeps) {
+  const auto n = static_cast<double>(form.num_states());
+  double states_swept = 0, asked_at = 0;
+  bool is_stopped = false;
+  for (const auto& states : components.states) {
+    for (int64_t i = 0; i < options.max_sweeps && !is_stopped; ++i) {
+      double largest = 0;
+      for (const StateIndex s : states) {
+        if (form.is_terminal(s)) continue;
+        const double step = form.Step(s, values.data(), 0);
+        values[s] += step;
+        largest = std::max(largest, std::abs(step));
+      }
+      states_swept += static_cast<double>(states.size());
+      if (options.progress && states_swept >= asked_at + n) {
+        asked_at = states_swept;
+        is_stopped = !options.progress({static_cast<int64_t>(states_swept / n), kInfinity, options.epsilon});
+      }
+      if (!(largest > enough)) break;
+    }
+  }
+  sweeps = static_cast<int64_t>(std::ceil(states_swept / n));
+}
 
 // Lists of actions, filled state by state: `upper` and `lower` enclose what an action is worth, on any scale that is
 // the same for all actions of a state.
@@ -57,6 +116,42 @@ class OptimalActions {
  private:
   std::vector<double> lower_, upper_;
 };
+
+// Actions that may be optimal given bounds of the values that follow them (`lower`, `upper` around `values`), with
+// weights times `scale`.
+template <class M>
+void ListOptimal(const M& model, RowKind kind, double scale, double sign, const std::vector<double>& values,
+                 const std::vector<double>& lower, const std::vector<double>& upper, ModelSolution& solution) {
+  OptimalActions actions;
+  for (StateIndex s = 0; s < model.num_states(); ++s) {
+    const double here = values[s];
+    // Rates of different sums weigh the value of the state itself differently.
+    const double above_here = kind == RowKind::kRate ? upper[s] - here : 0;
+    const double below_here = kind == RowKind::kRate ? lower[s] - here : 0;
+    for (int32_t a = 0; a < model.num_actions(s); ++a) {
+      const double reward = model.Reward(s, a);
+      double change = 0, above = 0, below = 0, size = 0;
+      int terms = 8;
+      model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
+        change += weight * (values[next] - here);
+        above += weight * ((upper[next] - values[next]) - below_here);
+        below += weight * ((lower[next] - values[next]) - above_here);
+        size += weight * (std::abs(values[next] - here) + std::abs(values[next]) * kEpsilon);
+        ++terms;
+      });
+      const double worth = reward + scale * change;
+      const double rounding = 2 * terms * kEpsilon * (std::abs(reward) + size) + 4 * kEpsilon * std::abs(above - below);
+      const double high = worth + scale * above + rounding;
+      const double low = worth + scale * below - rounding;
+      if (sign > 0) {
+        actions.Add(low, high);
+      } else {
+        actions.Add(-high, -low);
+      }
+    }
+    actions.EndState(solution);
+  }
+}
 
 }  // namespace berth::mdp::internal
 

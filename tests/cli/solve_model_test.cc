@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "mdp/files/solution_file.h"
 #include "nlohmann/json.hpp"
 #include "run_berth.h"
 #include "support/mdp_oracles.h"
@@ -322,13 +323,17 @@ TEST_F(SolveModelTest, WrongFlagsAreNamedWithWhatIsAccepted) {
       {{model, "--average", "--plot", "/nonexistent/x.svg"}, 1, "--plot can't be written"},
       {{model, "--average", "--write", File("x.foo")}, 2, ".foo"},
       {{model, "--average", "--write", "/nonexistent/x.csv"}, 1, "can't be"},
+      {{model, "--average", "--solution", "x.csv"}, 2, "--solution is \"x.csv\", accepted: a name that ends in .umb"},
+      {{model, "--average", "--solution", "/nonexistent/x.umb"}, 1, "can't be"},
+      {{model, "--average", "--method", "topological", "--solution", File("x.umb")}, 1,
+       "--solution has nothing to write: topological"},
       {{model, "--discount", "1"}, 2, "--discount is \"1\", accepted: 0 or more, and below 1"},
       {{model, "--discount", "-0.5"}, 2, "--discount is \"-0.5\""},
       {{model, "--one-minus-gamma", "-0.5"}, 2, "--one-minus-gamma is \"-0.5\", accepted: above 0"},
       {{model, "--one-minus-gamma", "0"}, 2, "--one-minus-gamma is \"0\""},
       {{model, "--one-minus-gamma", "2"}, 2, "--one-minus-gamma is \"2\", accepted: above 0"},
       {{model, "--horizon", "-5"}, 2, "--horizon is \"-5\", accepted: 0 or more steps"},
-      {{model, "--total"}, 2, "never reaches an absorbing state"},
+      {{model, "--total"}, 2, "state 0: one can stay for ever at a mean reward of 1"},
       {{absent, "--average"}, 1, "model file"},
       {{broken, "--average"}, 2, "accepted"}};
   for (const auto& c : cases) {
@@ -338,6 +343,34 @@ TEST_F(SolveModelTest, WrongFlagsAreNamedWithWhatIsAccepted) {
     EXPECT_EQ(ran.code, c.code) << testing::PrintToString(c.flags) << ran.err;
     EXPECT_THAT(ran.err, HasSubstr(c.message)) << testing::PrintToString(c.flags);
     EXPECT_EQ(ran.out, "") << testing::PrintToString(c.flags);
+  }
+}
+
+TEST_F(SolveModelTest, ASolutionFileHoldsTheBestResultAndIsTheModel) {
+  const std::string solved = File("solved.umb");
+  const std::vector<std::string> asked = {"--one-minus-gamma", "0.001", "--method", "all", "--max-sweeps", "3"};
+  std::vector<std::string> flags = asked;
+  flags.insert(flags.end(), {"--solution", solved});
+  const json answer = Solve(Csv(kTrap30), flags);
+  const json& best = *std::min_element(
+      answer["results"].begin(), answer["results"].end(),
+      [](const json& a, const json& b) { return a["error"].get<double>() < b["error"].get<double>(); });
+  const auto read = mdp::ReadSolutionFile(solved);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->criterion.one_minus_gamma, 0.001);
+  EXPECT_EQ(read->epsilon, 1e-6);
+  EXPECT_EQ(mdp::MethodName(read->solution.method), best["method"].get<std::string>());
+  EXPECT_EQ(read->solution.values, best["value"].get<std::vector<double>>());
+  EXPECT_EQ(read->solution.lower, best["lower"].get<std::vector<double>>());
+  EXPECT_EQ(read->solution.upper, best["upper"].get<std::vector<double>>());
+  EXPECT_EQ(read->solution.policy, best["policy"].get<std::vector<int32_t>>());
+  EXPECT_EQ(read->solution.error, best["error"].get<double>());
+  EXPECT_EQ(mdp::StopReasonName(read->solution.stop), best["stop_reason"].get<std::string>());
+  const json again = Solve(solved, asked);
+  for (size_t i = 0; i < answer["results"].size(); ++i) {
+    for (const char* field : {"value", "lower", "upper", "policy", "optimal_actions", "sweeps"}) {
+      EXPECT_EQ(again["results"][i][field], answer["results"][i][field]) << field;
+    }
   }
 }
 

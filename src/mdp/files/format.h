@@ -23,6 +23,9 @@ absl::Status WritePrism(const std::string& path, const ModelFile& model, const s
 absl::Status WriteCsv(const std::string& path, const ModelFile& model, const std::vector<bool>& is_absorbing);
 absl::Status WriteOracleJson(const std::string& path, const ModelFile& model, const std::vector<bool>& is_absorbing);
 
+// The checks of WriteModelFile, and the absorbing states for the writers: [num_states].
+absl::StatusOr<std::vector<bool>> AbsorbingStates(const ModelFile& model);
+
 // "absorbing": the label that is written, and looked for where the caller names none.
 inline constexpr char kAbsorbingLabel[] = "absorbing";
 

@@ -55,6 +55,23 @@ absl::Status OutOfMemory() { return absl::ResourceExhaustedError("model file: no
 
 }  // namespace
 
+absl::StatusOr<std::vector<bool>> internal::AbsorbingStates(const ModelFile& model) {
+  const auto num_states = static_cast<size_t>(model.mdp.num_states());
+  if (!model.is_absorbing.empty() && model.is_absorbing.size() != num_states) {
+    return InvalidField("number of absorbing marks", fmt::format("{}", model.is_absorbing.size()),
+                        fmt::format("0 or {}, the number of states", num_states));
+  }
+  if (model.initial < 0 || static_cast<size_t>(model.initial) >= num_states) {
+    return InvalidField("initial state", fmt::format("{}", model.initial), fmt::format("0 to {}", num_states - 1));
+  }
+  std::vector<bool> is_absorbing = model.is_absorbing;
+  is_absorbing.resize(num_states, false);
+  for (StateIndex s = 0; s < model.mdp.num_states(); ++s) {
+    if (model.mdp.is_terminal(s)) is_absorbing[s] = true;
+  }
+  return is_absorbing;
+}
+
 absl::StatusOr<ModelFile> ReadModelFile(const std::string& path, const ReadOptions& options) try {
   std::error_code error;
   if (!fs::exists(path, error)) return absl::NotFoundError("model file can't be opened");
@@ -77,19 +94,7 @@ absl::Status WriteModelFile(const std::string& path, const ModelFile& model) try
   const std::string extension = fs::path(path).extension().string();
   const Format* const format = FindFormat(extension);
   if (format == nullptr) return InvalidField("extension of the model file", extension, kExtensions);
-  const auto num_states = static_cast<size_t>(model.mdp.num_states());
-  if (!model.is_absorbing.empty() && model.is_absorbing.size() != num_states) {
-    return InvalidField("number of absorbing marks", fmt::format("{}", model.is_absorbing.size()),
-                        fmt::format("0 or {}, the number of states", num_states));
-  }
-  if (model.initial < 0 || static_cast<size_t>(model.initial) >= num_states) {
-    return InvalidField("initial state", fmt::format("{}", model.initial), fmt::format("0 to {}", num_states - 1));
-  }
-  std::vector<bool> is_absorbing = model.is_absorbing;
-  is_absorbing.resize(num_states, false);
-  for (StateIndex s = 0; s < model.mdp.num_states(); ++s) {
-    if (model.mdp.is_terminal(s)) is_absorbing[s] = true;
-  }
+  BERTH_ASSIGN_OR_RETURN(const std::vector<bool> is_absorbing, internal::AbsorbingStates(model));
   return format->write(path, model, is_absorbing);
 } catch (const std::bad_alloc&) {
   return OutOfMemory();

@@ -1,6 +1,5 @@
-// Reads UMB: index.json says how much of everything there is; each array must be exactly that large.
+// Reads the model of a UMB archive.
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include "mdp/files/format.h"
 #include "mdp/files/json_fields.h"
 #include "mdp/files/tar.h"
+#include "mdp/files/umb_archive.h"
 #include "mdp/files/umb_names.h"
 
 namespace berth::mdp::internal {
@@ -19,32 +19,15 @@ namespace {
 
 using nlohmann::json;
 
-// An array of numbers in an entry of the archive. The bytes stay where they are.
-template <class T>
-class Array {
- public:
-  Array() = default;
-  explicit Array(std::string_view bytes) : bytes_(bytes) {}
-  bool is_absent() const { return bytes_.data() == nullptr; }
-  T operator[](int64_t i) const {
-    T value;
-    std::memcpy(&value, bytes_.data() + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
-    return value;
-  }
-
- private:
-  std::string_view bytes_;
-};
-
 struct Reward {
   Array<double> of_state, of_choice, of_branch;
 };
 
-class UmbReader {
+class UmbReader : public UmbArchive {
  public:
-  UmbReader(const TarEntries& entries, const ReadOptions& options) : entries_(entries), options_(options) {}
+  UmbReader(const TarEntries& entries, const ReadOptions& options) : UmbArchive(entries), options_(options) {}
 
-  absl::StatusOr<ModelFile> Read() {
+  absl::StatusOr<ModelFile> ReadModel() {
     BERTH_RETURN_IF_ERROR(ReadIndex());
     BERTH_RETURN_IF_ERROR(ReadArrays());
     BERTH_RETURN_IF_ERROR(ReadReward());
@@ -52,123 +35,29 @@ class UmbReader {
     BERTH_RETURN_IF_ERROR(ReadAbsorbing(&is_absorbing));
     BERTH_ASSIGN_OR_RETURN(SparseMdp mdp, Build(is_absorbing));
     ModelFile model{.mdp = std::move(mdp), .is_absorbing = std::move(is_absorbing)};
-    BERTH_ASSIGN_OR_RETURN(const std::string_view initial, Bits(umb::kStateIsInitial, true));
-    for (int64_t s = num_states_ - 1; s >= 0 && !initial.empty(); --s) {
+    BERTH_ASSIGN_OR_RETURN(const std::string_view initial, Bits(umb::kStateIsInitial, num_states(), true));
+    for (int64_t s = num_states() - 1; s >= 0 && !initial.empty(); --s) {
       if (Bit(initial, s)) model.initial = static_cast<StateIndex>(s);
     }
-    const json& name = FieldOrNull(FieldOrNull(index_, "model-data"), "name");
+    const json& name = FieldOrNull(FieldOrNull(index(), "model-data"), "name");
     if (name.is_string()) model.name = name.get<std::string>();
     return model;
   }
 
  private:
-  static bool Bit(std::string_view bits, int64_t i) { return (static_cast<uint8_t>(bits[i / 8]) >> (i % 8) & 1) != 0; }
-
-  absl::Status ReadIndex() {
-    const auto text = entries_.find(umb::kIndex);
-    if (text == entries_.end()) return InvalidField("archive", "without index.json", "a UMB model");
-    constexpr size_t kMaxIndexBytes = size_t{16} << 20;  // parsed, it takes many times its size
-    if (text->second.size() > kMaxIndexBytes) {
-      return absl::ResourceExhaustedError(fmt::format("{}: accepted: up to {} bytes", umb::kIndex, kMaxIndexBytes));
-    }
-    BERTH_ASSIGN_OR_RETURN(index_, ParseJsonObject(umb::kIndex, text->second));
-    constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
-    BERTH_RETURN_IF_ERROR(IntegerField(index_, "", "format-version", 1, 1).status());
-    const json& system = FieldOrNull(index_, "transition-system");
-    if (!system.is_object()) return InvalidField("transition-system", Shown(system), "an object");
-    BERTH_ASSIGN_OR_RETURN(const std::string time, TextField(system, "", "time"));
-    if (time == "stochastic") {
-      kind_ = RowKind::kRate;
-    } else if (time != "discrete") {
-      return InvalidField("time", time, "discrete or stochastic");
-    }
-    // One player chooses; none: a chain, with one choice in each state.
-    BERTH_ASSIGN_OR_RETURN(const int64_t players, IntegerField(system, "", "#players", 0, 1));
-    BERTH_ASSIGN_OR_RETURN(num_states_,
-                           IntegerField(system, "", "#states", 1, std::numeric_limits<StateIndex>::max() - 1));
-    BERTH_ASSIGN_OR_RETURN(num_choices_, IntegerField(system, "", "#choices", 0, kMax));
-    BERTH_ASSIGN_OR_RETURN(num_branches_, IntegerField(system, "", "#branches", 0, kMax));
-    BERTH_RETURN_IF_ERROR(CheckDoubles(system, "branch-probability-type"));
-    if (kind_ == RowKind::kRate) BERTH_RETURN_IF_ERROR(CheckDoubles(system, "exit-rate-type"));
-    if (const json& seen = FieldOrNull(system, "#observations"); !seen.is_null()) {
-      BERTH_RETURN_IF_ERROR(IntegerOf(seen, "#observations", 0, 0).status());
-    }
-    if (players == 0 && num_choices_ > num_states_) {
-      return InvalidField("#choices", fmt::format("{}", num_choices_),
-                          fmt::format("up to {}, one a state where #players is 0", num_states_));
-    }
-    return absl::OkStatus();
-  }
-
-  static absl::Status CheckDoubles(const json& object, const char* field) {
-    const json& type = FieldOrNull(FieldOrNull(object, field), "type");
-    if (type == "double") return absl::OkStatus();
-    return InvalidField(fmt::format("{} type", field), Shown(type), "double");
-  }
-
-  // The bytes of an entry that must hold `count` values of `size` bytes. Absent: an error unless it `can_miss`.
-  absl::StatusOr<std::string_view> Bytes(const std::string& name, int64_t count, int64_t size, bool can_miss) const {
-    const auto it = entries_.find(name);
-    if (it == entries_.end()) {
-      if (can_miss) return std::string_view();
-      return InvalidField(name, "missing", "an array");
-    }
-    const auto bytes = static_cast<int64_t>(it->second.size());
-    if (bytes % size != 0 || bytes / size != count) {
-      return InvalidField(name, fmt::format("{} bytes", bytes), fmt::format("{} values of {} bytes", count, size));
-    }
-    return std::string_view(it->second);
-  }
-
-  absl::StatusOr<std::string_view> Bits(const std::string& name, bool can_miss) const {
-    return Bytes(name, (num_states_ + 63) / 64, 8, can_miss);
-  }
-
-  template <class T>
-  absl::Status Read(const std::string& name, int64_t count, bool can_miss, Array<T>* array) const {
-    BERTH_ASSIGN_OR_RETURN(const std::string_view bytes, Bytes(name, count, sizeof(T), can_miss));
-    *array = Array<T>(bytes);
-    return absl::OkStatus();
-  }
-
-  // Offsets from 0 to `last` that never go down. Absent: one each, which the counts must bear out.
-  absl::Status ReadOffsets(const char* name, int64_t count, int64_t last, Array<uint64_t>* offsets) const {
-    if (!entries_.contains(name)) {
-      if (count == last) return absl::OkStatus();
-      return InvalidField(name, "missing", fmt::format("an array, as {} is not {}", count, last));
-    }
-    BERTH_RETURN_IF_ERROR(Read(name, count + 1, false, offsets));
-    uint64_t before = 0;
-    for (int64_t i = 0; i <= count; ++i) {
-      const uint64_t offset = (*offsets)[i];
-      const bool is_end = i == 0 || i == count;
-      const uint64_t wanted = i == 0 ? 0 : static_cast<uint64_t>(last);
-      if (is_end ? offset != wanted : offset < before || offset > static_cast<uint64_t>(last)) {
-        return InvalidField(fmt::format("{} entry {}", name, i), fmt::format("{}", offset),
-                            is_end ? fmt::format("{}", wanted) : fmt::format("{} to {}", before, last));
-      }
-      before = offset;
-    }
-    return absl::OkStatus();
-  }
-
-  static int64_t Offset(const Array<uint64_t>& offsets, int64_t i) {
-    return offsets.is_absent() ? i : static_cast<int64_t>(offsets[i]);
-  }
-
   absl::Status ReadArrays() {
-    BERTH_RETURN_IF_ERROR(ReadOffsets(umb::kStateToChoices, num_states_, num_choices_, &state_to_choices_));
-    BERTH_RETURN_IF_ERROR(ReadOffsets(umb::kChoiceToBranches, num_choices_, num_branches_, &choice_to_branches_));
-    BERTH_RETURN_IF_ERROR(Read(umb::kBranchToTarget, num_branches_, false, &target_));
-    BERTH_RETURN_IF_ERROR(Read(umb::kBranchToProbability, num_branches_, false, &probability_));
-    if (kind_ == RowKind::kRate) BERTH_RETURN_IF_ERROR(Read(umb::kStateToExitRate, num_states_, false, &exit_rate_));
-    BERTH_RETURN_IF_ERROR(Read(umb::kActionOfChoice, num_choices_, true, &action_));
+    BERTH_RETURN_IF_ERROR(ReadChoices());
+    BERTH_RETURN_IF_ERROR(ReadOffsets(umb::kChoiceToBranches, num_choices(), num_branches(), &choice_to_branches_));
+    BERTH_RETURN_IF_ERROR(Read(umb::kBranchToTarget, num_branches(), false, &target_));
+    BERTH_RETURN_IF_ERROR(Read(umb::kBranchToProbability, num_branches(), false, &probability_));
+    if (kind() == RowKind::kRate) BERTH_RETURN_IF_ERROR(Read(umb::kStateToExitRate, num_states(), false, &exit_rate_));
+    BERTH_RETURN_IF_ERROR(Read(umb::kActionOfChoice, num_choices(), true, &action_));
     // Actions with names are names (Storm gives every choice one, "" included, and the same to several). Only bare
     // numbers that tell the choices of every state apart are the numbers of its actions.
-    bool is_number = !action_.is_absent() && !entries_.contains(umb::kActionNames);
-    for (int64_t s = 0; s < num_states_ && is_number; ++s) {
-      const int64_t end = Offset(state_to_choices_, s + 1);
-      for (int64_t c = Offset(state_to_choices_, s); c < end; ++c) {
+    bool is_number = !action_.is_absent() && !has(umb::kActionNames);
+    for (int64_t s = 0; s < num_states() && is_number; ++s) {
+      const int64_t end = first_choice(s + 1);
+      for (int64_t c = first_choice(s); c < end; ++c) {
         is_number = is_number && action_[c] <= static_cast<uint32_t>(std::numeric_limits<int32_t>::max()) &&
                     (c + 1 == end || action_[c] < action_[c + 1]);
       }
@@ -196,19 +85,6 @@ class UmbReader {
     return names.empty() ? "none, the file has none" : "one of " + Quoted(names);
   }
 
-  absl::StatusOr<const json*> Annotations(const char* group) const {
-    static const json none = json::object();
-    const json& found = FieldOrNull(FieldOrNull(index_, "annotations"), group);
-    if (found.is_null()) return &none;
-    if (!found.is_object()) return InvalidField(fmt::format("annotations {}", group), Shown(found), "an object");
-    for (const auto& [id, annotation] : found.items()) {
-      if (!annotation.is_object()) {
-        return InvalidField(fmt::format("annotation {}", Quoted(id)), Shown(annotation), "an object");
-      }
-    }
-    return &found;
-  }
-
   absl::Status ReadReward() {
     BERTH_ASSIGN_OR_RETURN(const json* all, Annotations("rewards"));
     std::string key;
@@ -234,9 +110,9 @@ class UmbReader {
       }
       const std::string name = fmt::format("{}{}/{}/values.bin", umb::kRewards, key, to.get<std::string>());
       BERTH_RETURN_IF_ERROR(Read(name,
-                                 is_state    ? num_states_
-                                 : is_choice ? num_choices_
-                                             : num_branches_,
+                                 is_state    ? num_states()
+                                 : is_choice ? num_choices()
+                                             : num_branches(),
                                  false,
                                  is_state    ? &reward_.of_state
                                  : is_choice ? &reward_.of_choice
@@ -254,21 +130,21 @@ class UmbReader {
       return is_asked ? InvalidField("absorbing label", wanted, Names(*all)) : absl::OkStatus();
     }
     BERTH_ASSIGN_OR_RETURN(const std::string_view bits,
-                           Bits(fmt::format("{}{}/states/values.bin", umb::kLabels, key), false));
-    is_absorbing->assign(num_states_, false);
-    for (int64_t s = 0; s < num_states_; ++s) (*is_absorbing)[s] = Bit(bits, s);
+                           Bits(fmt::format("{}{}/states/values.bin", umb::kLabels, key), num_states(), false));
+    is_absorbing->assign(num_states(), false);
+    for (int64_t s = 0; s < num_states(); ++s) (*is_absorbing)[s] = Bit(bits, s);
     return absl::OkStatus();
   }
 
   absl::StatusOr<SparseMdp> Build(const std::vector<bool>& is_absorbing) const {
-    SparseMdpBuilder builder(static_cast<StateIndex>(num_states_), kind_);
+    SparseMdpBuilder builder(static_cast<StateIndex>(num_states()), kind());
     std::vector<Transition> row;
-    std::vector<int64_t> place(num_states_,
+    std::vector<int64_t> place(num_states(),
                                -1);  // where in the row a successor is, if at or after the row's first branch
-    for (int64_t s = 0; s < num_states_; ++s) {
-      const double exit_rate = kind_ == RowKind::kRate ? exit_rate_[s] : 1;
-      const int64_t first = Offset(state_to_choices_, s);
-      const int64_t end = Offset(state_to_choices_, s + 1);
+    for (int64_t s = 0; s < num_states(); ++s) {
+      const double exit_rate = kind() == RowKind::kRate ? exit_rate_[s] : 1;
+      const int64_t first = first_choice(s);
+      const int64_t end = first_choice(s + 1);
       if (end - first > std::numeric_limits<int32_t>::max()) {
         return InvalidField(fmt::format("number of choices of state {}", s), fmt::format("{}", end - first),
                             "up to 2147483647");
@@ -289,9 +165,9 @@ class UmbReader {
         for (int64_t b = begin; b < Offset(choice_to_branches_, c + 1); ++b) {
           const uint64_t next = target_[b];
           const double probability = probability_[b];
-          if (next >= static_cast<uint64_t>(num_states_)) {
+          if (next >= static_cast<uint64_t>(num_states())) {
             return InvalidField(fmt::format("state {}, action {}, branch {}: successor", s, action, b),
-                                fmt::format("{}", next), fmt::format("0 to {}", num_states_ - 1));
+                                fmt::format("{}", next), fmt::format("0 to {}", num_states() - 1));
           }
           if (!reward_.of_branch.is_absent()) earned += probability * reward_.of_branch[b];
           sum += probability;
@@ -305,7 +181,7 @@ class UmbReader {
           }
         }
         // Rates need not sum to anything, so the builder cannot see this.
-        if (kind_ == RowKind::kRate && !(std::abs(sum - 1) <= SparseMdpBuilder::kRowSumTolerance)) {
+        if (kind() == RowKind::kRate && !(std::abs(sum - 1) <= SparseMdpBuilder::kRowSumTolerance)) {
           return InvalidField(fmt::format("state {}, action {}, row {}: sum of the probabilities", s, action, c),
                               fmt::format("{}", sum), fmt::format("1 within {}", SparseMdpBuilder::kRowSumTolerance));
         }
@@ -316,14 +192,8 @@ class UmbReader {
     return std::move(builder).Build();
   }
 
-  const TarEntries& entries_;
   const ReadOptions& options_;
-  json index_;
-  RowKind kind_ = RowKind::kProbability;
-  int64_t num_states_ = 0;
-  int64_t num_choices_ = 0;
-  int64_t num_branches_ = 0;
-  Array<uint64_t> state_to_choices_, choice_to_branches_, target_;
+  Array<uint64_t> choice_to_branches_, target_;
   Array<double> probability_, exit_rate_;
   Array<uint32_t> action_;
   Reward reward_;
@@ -338,7 +208,7 @@ absl::StatusOr<ModelFile> ReadUmb(const std::string& path, const ReadOptions& op
            name.starts_with(umb::kRewards) || name.starts_with(umb::kLabels);
   };
   BERTH_ASSIGN_OR_RETURN(const TarEntries entries, ReadTar(path, options.max_bytes, is_wanted));
-  return UmbReader(entries, options).Read();
+  return UmbReader(entries, options).ReadModel();
 }
 
 }  // namespace berth::mdp::internal

@@ -19,6 +19,15 @@ inline constexpr char kActionOfChoice[] = "actions/choices/values.bin";
 inline constexpr char kActionNames[] = "actions/choices/string-mapping.bin";
 inline constexpr char kRewards[] = "annotations/rewards/";
 inline constexpr char kLabels[] = "annotations/aps/";
+// A group of our own (the specification leaves their names free): what SolutionFile holds. A reward is never looked for
+// in it.
+inline constexpr char kSolutionGroup[] = "solution";
+inline constexpr char kSolution[] = "annotations/solution/";
+inline constexpr char kValue[] = "value";
+inline constexpr char kLower[] = "lower";
+inline constexpr char kUpper[] = "upper";
+inline constexpr char kPolicy[] = "policy";
+inline constexpr char kOptimal[] = "optimal-actions";
 
 }  // namespace berth::mdp::internal::umb
 

@@ -11,6 +11,7 @@
 #include "mdp/files/format.h"
 #include "mdp/files/tar.h"
 #include "mdp/files/umb_names.h"
+#include "mdp/files/umb_solution.h"
 #include "nlohmann/json.hpp"
 
 namespace berth::mdp::internal {
@@ -23,17 +24,6 @@ constexpr char kReward[] = "reward";
 template <class T>
 std::string_view BytesOf(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-std::string_view BytesOf(const std::string& bits) { return bits; }
-
-// One bit a state, in whole words of 64.
-std::string Bits(const std::vector<bool>& values) {
-  std::string bits((values.size() + 63) / 64 * 8, '\0');
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (values[i]) bits[i / 8] = static_cast<char>(static_cast<uint8_t>(bits[i / 8]) | 1U << (i % 8));
-  }
-  return bits;
 }
 
 double TotalRate(const SparseMdp& mdp, StateIndex s, int32_t a) {
@@ -64,7 +54,20 @@ void VisitBranches(const SparseMdp& mdp, StateIndex s, int32_t a, double exit_ra
 
 }  // namespace
 
+std::string PackedBits(const std::vector<bool>& values) {
+  std::string bits((values.size() + 63) / 64 * 8, '\0');
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i]) bits[i / 8] = static_cast<char>(static_cast<uint8_t>(bits[i / 8]) | 1U << (i % 8));
+  }
+  return bits;
+}
+
 absl::Status WriteUmb(const std::string& path, const ModelFile& model, const std::vector<bool>& is_absorbing) {
+  return WriteUmbWith(path, model, is_absorbing, nullptr);
+}
+
+absl::Status WriteUmbWith(const std::string& path, const ModelFile& model, const std::vector<bool>& is_absorbing,
+                          const SolutionFile* solution) {
   const SparseMdp& mdp = model.mdp;
   const bool has_rates = mdp.kind() == RowKind::kRate;
   std::vector<uint64_t> state_to_choices = {0}, choice_to_branches = {0}, target;
@@ -120,6 +123,10 @@ absl::Status WriteUmb(const std::string& path, const ModelFile& model, const std
                            {{"alias", kAbsorbingLabel}, {"applies-to", {"states"}}, {"type", {{"type", "bool"}}}}}}}}}};
   json complete = index;
   if (has_rates) complete["transition-system"]["exit-rate-type"] = real;
+  if (solution != nullptr) {
+    complete["file-data"]["parameters"] = SolutionParameters(*solution);
+    complete["annotations"][umb::kSolutionGroup] = SolutionAnnotations(*solution);
+  }
 
   NewFile file(kModelFile, path);
   TarWriter tar(file.partial_path());
@@ -127,14 +134,15 @@ absl::Status WriteUmb(const std::string& path, const ModelFile& model, const std
   is_initial[model.initial] = true;
   tar.Add(umb::kIndex, complete.dump(2, ' ', false, json::error_handler_t::replace));
   tar.Add(umb::kStateToChoices, BytesOf(state_to_choices));
-  tar.Add(umb::kStateIsInitial, BytesOf(Bits(is_initial)));
+  tar.Add(umb::kStateIsInitial, PackedBits(is_initial));
   if (has_rates) tar.Add(umb::kStateToExitRate, BytesOf(exit_rates));
   tar.Add(umb::kChoiceToBranches, BytesOf(choice_to_branches));
   tar.Add(umb::kBranchToTarget, BytesOf(target));
   tar.Add(umb::kBranchToProbability, BytesOf(probability));
   if (has_gaps) tar.Add(umb::kActionOfChoice, BytesOf(action_of_choice));
   tar.Add(fmt::format("{}{}/choices/values.bin", umb::kRewards, kReward), BytesOf(reward));
-  tar.Add(fmt::format("{}{}/states/values.bin", umb::kLabels, kAbsorbingLabel), BytesOf(Bits(is_absorbing)));
+  tar.Add(fmt::format("{}{}/states/values.bin", umb::kLabels, kAbsorbingLabel), PackedBits(is_absorbing));
+  if (solution != nullptr) AddSolution(mdp, *solution, tar);
   BERTH_RETURN_IF_ERROR(tar.Close());
   return file.Commit();
 }
