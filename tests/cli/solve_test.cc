@@ -137,13 +137,13 @@ TEST(SolveVerb, BadFlagsOfAWorkloadWithGpusAreNamed) {
   const struct {
     std::vector<std::string> flags;
     const char* message;
-  } cases[] = {{{"--units", "11"}, "units is 11, accepted: 1 to 10"},
-               {{"--units", "-1"}, "units is -1, accepted: 1 to 10"},
-               {{"--units", "2", "--m", "0.5"}, "m is 0.5, accepted: 1 to 1000"},
-               {{"--cpu-levels", "1"}, "cpu_levels is 1, accepted: 2 to 1024"},
-               {{"--threads", "0"}, "threads is 0, accepted: 1 to 64"},
-               {{"--tolerance", "0"}, "gain_tolerance is 0, accepted: 1e-12 to 1"},
-               {{"--load", "0"}, "design load is 0, accepted: 0.01 to 10"},
+  } cases[] = {{{"--units", "11"}, "units is \"11\", accepted: a number from 1 to 10"},
+               {{"--units", "-1"}, "units is \"-1\", accepted: a number from 1 to 10"},
+               {{"--units", "2", "--m", "0.5"}, "m is \"0.5\", accepted: a number from 1 to 1000"},
+               {{"--cpu-levels", "1"}, "cpu_levels is \"1\", accepted: a number from 2 to 1024"},
+               {{"--threads", "0"}, "threads is \"0\", accepted: a number from 1 to 64"},
+               {{"--tolerance", "0"}, "gain_tolerance is \"0\", accepted: a number from 1e-12 to 1"},
+               {{"--load", "0"}, "design load is \"0\", accepted: a number from 0.01 to 10"},
                {{"--m", "4", "--units", "2", "--plot", "x.svg", "--plot-shape", "none"},
                 "--plot-shape is \"none\", accepted: 2xgpu 32 cpu"}};
   for (const auto& c : cases) {
