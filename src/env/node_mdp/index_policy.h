@@ -59,7 +59,7 @@ struct GpuIndexSolution {
   std::vector<IndexTrial> trials;  // best-fit, fgd and fgd-keep-empty first; empty where m and units were given
 };
 
-// Errors: as SolveGpuNodeMdp and IndexTrials. Cost: half a minute with trials.
+// Errors: as SolveGpuNodeMdp and IndexTrials. Cost: minutes with trials.
 absl::StatusOr<GpuIndexSolution> SolveGpuIndex(const Workload& workload, const GpuIndexOptions& options);
 
 // False where a rule rejected less than every candidate; true where none was tried.
