@@ -167,9 +167,15 @@ absl::StatusOr<ModelSolution> SolveFiniteModel(const SparseMdp& model, const Cri
   return solution;
 }
 
-// `connected`: of kTopological alone.
+StateIndex LargestOf(const Components& components) {
+  size_t largest = 0;
+  for (const auto& states : components.states) largest = std::max(largest, states.size());
+  return static_cast<StateIndex>(largest);
+}
+
+// `connected`: of kTopological; where it is empty and needed, it is found.
 absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const Criterion& criterion, Method method,
-                                                   const ModelSolveOptions& options, const Components& connected) {
+                                                   const ModelSolveOptions& options, Components connected) {
   const double alpha = criterion.one_minus_gamma;
   const bool is_rate = model.kind() == RowKind::kRate;
   const double sign = internal::SignOf(criterion.objective);
@@ -181,18 +187,38 @@ absl::StatusOr<ModelSolution> SolveDiscountedModel(const SparseMdp& model, const
     method = model.num_states() <= internal::kAutoExactStates ? Method::kPolicyIteration
              : is_rate                                        ? Method::kAnderson
                                                               : Method::kModifiedPolicyIteration;
-    if (method != Method::kPolicyIteration) used.max_sweeps = std::min(used.max_sweeps, internal::kAutoSweeps);
+    if (method != Method::kPolicyIteration) used.max_sweeps = std::min(used.max_sweeps, internal::kAutoFirstSweeps);
   }
-  if (method == Method::kTopological) {
+  const auto sweep_in_order = [&] {
     start.assign(static_cast<size_t>(model.num_states()), 0.0);
     // A step of x leaves at most x / alpha; the certificate says what is really left.
     const internal::ActionForm<SparseMdp> form(model, is_rate ? 1 : 1 - alpha, alpha, sign);
-    internal::SweepInOrder(form, connected, 0.1 * options.epsilon * alpha, options, start, sweeps_before);
+    int64_t swept = 0;
+    internal::SweepInOrder(form, connected, 0.1 * options.epsilon * alpha, options, start, swept);
+    sweeps_before += swept;
     for (double& v : start) v *= sign;
     used.warm_start = start;
-  }
+  };
+  if (method == Method::kTopological) sweep_in_order();
   BERTH_ASSIGN_OR_RETURN(DiscountedSolution solved, SolveDiscountedBy(model, criterion, method, used));
-  if (is_auto && solved.stop == StopReason::kIterationLimit && used.max_sweeps < options.max_sweeps) {
+  const auto is_cut = [&] {
+    return is_auto && solved.stop == StopReason::kIterationLimit && used.max_sweeps < options.max_sweeps;
+  };
+  if (is_cut()) {
+    // Not a random graph. One component after the other, if there are many; else on from here.
+    sweeps_before = solved.sweeps;
+    used.max_sweeps = std::min(options.max_sweeps, internal::kAutoSweeps);
+    connected = FindStronglyConnected(model);
+    if (LargestOf(connected) <= model.num_states() / 2) {
+      method = Method::kTopological;
+      sweep_in_order();
+    } else {
+      start = std::move(solved.values);
+      used.warm_start = start;
+    }
+    BERTH_ASSIGN_OR_RETURN(solved, SolveDiscountedBy(model, criterion, method, used));
+  }
+  if (is_cut()) {
     auto policy_options = internal::PolicyOptionsOf(options, criterion.objective);
     policy_options.initial_policy = solved.policy;
     auto exact = is_rate ? IteratePoliciesDiscountedRate(model, alpha, policy_options)
@@ -337,7 +363,7 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
   absl::StatusOr<ModelSolution> solution = absl::UnknownError("");
   switch (criterion.kind) {
     case CriterionKind::kDiscounted:
-      solution = SolveDiscountedModel(model, criterion, method, limited, connected);
+      solution = SolveDiscountedModel(model, criterion, method, limited, std::move(connected));
       break;
     case CriterionKind::kAverage:
       solution = internal::SolveAverageModel(model, criterion.objective, method, limited);
@@ -345,8 +371,8 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
     case CriterionKind::kTotal:
       if (method == Method::kAuto) {
         method = model.num_states() <= internal::kAutoExactStates ? Method::kPolicyIteration : Method::kTopological;
-        if (method == Method::kTopological) connected = FindStronglyConnected(model);
       }
+      if (connected.size() == 0) connected = FindStronglyConnected(model);
       solution = internal::SolveTotalModel(model, criterion, method, limited, is_absorbing, connected);
       break;
     case CriterionKind::kFinite:

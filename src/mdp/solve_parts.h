@@ -26,6 +26,9 @@ namespace berth::mdp::internal {
 inline constexpr StateIndex kAutoExactStates = 300;
 // Beyond, kAuto goes over from modified policy iteration after so many sweeps; a random graph takes 60.
 inline constexpr int64_t kAutoSweeps = 5000;
+// After so many kAuto looks whether a discounted model falls into components, which on a random graph would take as
+// long as the whole solve.
+inline constexpr int64_t kAutoFirstSweeps = 100;
 
 SolveOptions SweepOptionsOf(const ModelSolveOptions& options, Objective objective, Method method);
 StoredSolveOptions StoredOptionsOf(const ModelSolveOptions& options, Objective objective, Method method);
@@ -40,7 +43,7 @@ absl::StatusOr<AverageSolution> SolveOneGainAuto(const SparseMdp& model, Objecti
                                                  const ModelSolveOptions& options, std::span<const double> warm_start,
                                                  Method& method);
 
-// The total reward. `connected`: the strongly connected components, of kTopological alone.
+// The total reward. `connected`: the strongly connected components.
 absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Criterion& criterion, Method method,
                                               const ModelSolveOptions& options, const std::vector<bool>& is_absorbing,
                                               const Components& connected);
@@ -73,7 +76,9 @@ void SweepInOrder(const Form& form, const Components& components, double enough,
   for (const auto& states : components.states) {
     for (int64_t i = 0; i < options.max_sweeps && !is_stopped; ++i) {
       double largest = 0;
-      for (const StateIndex s : states) {
+      // Forwards and backwards in turn: which way news travels in a component is not known.
+      for (size_t k = 0; k < states.size(); ++k) {
+        const StateIndex s = states[i % 2 == 0 ? k : states.size() - 1 - k];
         if (form.is_terminal(s)) continue;
         const double step = form.Step(s, values.data(), 0);
         values[s] += step;

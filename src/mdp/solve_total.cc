@@ -61,7 +61,14 @@ absl::StatusOr<ModelSolution> SolveProperTotal(const SparseMdp& model, const Abs
     policy_stop = swept->stop;
   }
   BERTH_ASSIGN_OR_RETURN(std::vector<double> values, StartValues(model.num_states(), start, sign));
-  auto solved = SolveEndingTotal(view, sweep, std::move(values), how);
+  // The numbers of steps that the bounds are made of: one component after the other too, whatever the method.
+  const StepCountModel<AbsorbingModel> counting{view};
+  std::vector<double> steps(static_cast<size_t>(model.num_states()), 0.0);
+  int64_t steps_swept = 0;
+  SweepInOrder(ActionForm<StepCountModel<AbsorbingModel>>(counting, 1, 0, 1), connected, 0.1, options, steps,
+               steps_swept);
+  sweeps_before += method == Method::kPolicyIteration ? 0 : steps_swept;
+  auto solved = SolveEndingTotal(view, sweep, std::move(values), how, std::move(steps));
   if (!solved.ok()) return solved.status();
   ModelSolution solution = FromDiscounted(*std::move(solved));
   solution.sweeps = method == Method::kPolicyIteration ? sweeps_before : solution.sweeps + sweeps_before;

@@ -95,10 +95,12 @@ enum class TotalSweep {
 
 namespace internal {
 
-// SolveTotal, for a model in which every choice is known to end: `values` is the start (StartValues).
+// SolveTotal, for a model in which every choice is known to end: `values` is the start (StartValues), `weight` (empty,
+// or [num_states]) that of the numbers of steps.
 template <ActionModel M>
 absl::StatusOr<DiscountedSolution> SolveEndingTotal(const M& model, const SolveOptions& options,
-                                                    std::vector<double> values, TotalSweep method) {
+                                                    std::vector<double> values, TotalSweep method,
+                                                    std::vector<double> weight = {}) {
   const double sign = SignOf(options.objective);
   const ActionForm<M> form(model, 1, 0, sign);
   const StateIndex n = form.num_states();
@@ -113,7 +115,7 @@ absl::StatusOr<DiscountedSolution> SolveEndingTotal(const M& model, const SolveO
   };
 
   // How far the step counts are from being u: max of the d of the counting model, 1 at the start, 0 at its fixed point.
-  std::vector<double> weight(static_cast<size_t>(n), 0.0);
+  weight.resize(static_cast<size_t>(n), 0.0);
   constexpr double kLacking = 0.25;
   int64_t sweeps = 0;
   double lacking = 1;

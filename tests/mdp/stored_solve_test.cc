@@ -310,9 +310,10 @@ TEST(SolveModel, GainsAreBoundedWhateverTheLimit) {
 }
 
 TEST(SolveModel, ATotalThatStopsBeforeItHasBoundsSaysSo) {
-  SparseMdpBuilder builder(2);
-  ASSERT_TRUE(builder.AddAction(0, 0, 1, {{0, 1 - 1e-6}, {1, 1e-6}}).ok());
-  ASSERT_TRUE(builder.DeclareTerminal(1).ok());
+  SparseMdpBuilder builder(3);  // a cycle of two, so that no single step gets the number of steps
+  ASSERT_TRUE(builder.AddAction(0, 0, 1, {{1, 1.0}}).ok());
+  ASSERT_TRUE(builder.AddAction(1, 0, 1, {{0, 1 - 1e-6}, {2, 1e-6}}).ok());
+  ASSERT_TRUE(builder.DeclareTerminal(2).ok());
   const auto mdp = std::move(builder).Build();
   ASSERT_TRUE(mdp.ok()) << mdp.status();
   const Criterion criterion{.kind = CriterionKind::kTotal};
@@ -332,6 +333,36 @@ TEST(SolveModel, AutoNamesTheMethodThatItTook) {
       const auto solution = SolveModel(mdp, criterion, Method::kAuto);
       ASSERT_TRUE(solution.ok()) << solution.status();
       EXPECT_EQ(solution->method, quick);
+    }
+  }
+}
+
+TEST(SolveModel, AutoTakesComponentsOneByOneWhereThereAreMany) {
+  // Layers of 40 states: to the next layer, or around in this one.
+  Rng rng(16);
+  constexpr StateIndex kLayer = 40, kStates = 30 * kLayer;
+  for (const bool has_cycles : {false, true}) {
+    SparseMdpBuilder builder(kStates);
+    for (StateIndex s = 0; s < kStates; ++s) {
+      const auto next = std::min<StateIndex>(kStates - kLayer, (s / kLayer + 1) * kLayer);
+      for (int32_t a = 0; a < 3; ++a) {
+        const StateIndex here = has_cycles ? s / kLayer * kLayer : next;
+        const auto at = static_cast<StateIndex>(rng.Below(kLayer)), to = static_cast<StateIndex>(rng.Below(kLayer));
+        std::vector<Transition> row = {{here + at, 0.75}, {next + to, 0.25}};
+        if (row[0].next == row[1].next) row = {{row[0].next, 1.0}};
+        ASSERT_TRUE(builder.AddAction(s, a, rng.Uniform(), row).ok());
+      }
+    }
+    const auto mdp = std::move(builder).Build();
+    ASSERT_TRUE(mdp.ok()) << mdp.status();
+    const Criterion criterion = {.one_minus_gamma = 1e-3};
+    const auto solution = SolveModel(*mdp, criterion, Method::kAuto);
+    const auto reference = SolveModel(*mdp, criterion, Method::kGaussSeidel);
+    ASSERT_TRUE(solution.ok() && reference.ok());
+    EXPECT_EQ(solution->method, Method::kTopological);
+    EXPECT_EQ(solution->stop, StopReason::kConverged);
+    for (StateIndex s = 0; s < kStates; ++s) {
+      EXPECT_NEAR(solution->values[s], reference->values[s], solution->error + reference->error);
     }
   }
 }
