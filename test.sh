@@ -30,18 +30,8 @@ done
 tools/install.sh
 use_ccache
 
-# What only --with-petsc needs, and whether it is all there.
-has_petsc() {
-  local package packages
-  command -v dpkg-query > /dev/null || return 1
-  packages=$(comm -13 <(tools/install.sh --list) <(tools/install.sh --list --with-petsc))
-  for package in $packages; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}\n' "$package" 2> /dev/null | head -n 1)" = installed ] || return 1
-  done
-  [ -n "$packages" ]
-}
 with_petsc=()
-if has_petsc; then with_petsc=(-DBERTH_WITH_PETSC=ON); fi
+if [ -z "$(tools/install.sh --missing --with-petsc)" ]; then with_petsc=(-DBERTH_WITH_PETSC=ON); fi
 
 passed=0
 failed=0

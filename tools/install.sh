@@ -2,6 +2,7 @@
 # Installs what Berth is built from: packages of Debian 12. Does nothing, and touches no network, where all of them are there.
 #   tools/install.sh            install what is missing
 #   tools/install.sh --list     print the packages, one a line
+#   tools/install.sh --missing  print those that are not there, one a line
 #   --with-petsc                with what -DBERTH_WITH_PETSC=ON needs besides (docs/mdp-mpi.md)
 set -euo pipefail
 
@@ -40,15 +41,23 @@ LIST
 
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
-is_list=false
+missing_packages() {
+  local package
+  while read -r package; do
+    [ "$(dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | head -n 1)" = installed ] || printf '%s\n' "$package"
+  done < <(packages)
+}
+
+shows=
 for argument in "$@"; do
   case "$argument" in
-    --list) is_list=true ;;
+    --list) shows=packages ;;
+    --missing) shows=missing_packages ;;
     --with-petsc) with_petsc=true ;;
-    *) die "unknown argument '$argument', accepted: --list, --with-petsc or nothing" ;;
+    *) die "unknown argument '$argument', accepted: --list, --missing, --with-petsc or nothing" ;;
   esac
 done
-if $is_list; then packages | sort; exit 0; fi
+if [ -n "$shows" ]; then "$shows" | sort; exit 0; fi
 
 command -v dpkg-query >/dev/null || die "this is not Debian: install the equivalents of these packages yourself ('tools/install.sh --list'), then set BERTH_SKIP_INSTALL=1"
 if [ "${BERTH_SKIP_INSTALL:-}" = 1 ]; then
@@ -56,10 +65,7 @@ if [ "${BERTH_SKIP_INSTALL:-}" = 1 ]; then
   exit 0
 fi
 
-missing=()
-while read -r package; do
-  [ "$(dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | head -n 1)" = installed ] || missing+=("$package")
-done < <(packages)
+mapfile -t missing < <(missing_packages)
 if [ ${#missing[@]} -eq 0 ]; then
   echo "install.sh: all $(packages | wc -l) packages are there"
   exit 0

@@ -223,7 +223,7 @@ absl::Status AddSolves(const Flags& flags, nlohmann::json& results, std::vector<
     const double begin = MonotonicSeconds();
     GpuSweep sweep(*node.grid, node.streams, flags.threads);
     BERTH_ASSIGN_OR_RETURN(const mdp::SweepSolution solution,
-                           mdp::SolveBySweeps(sweep, {.tolerance = tolerance * offered, .threads = flags.threads}));
+                           mdp::SolveBySweeps(sweep, {.tolerance = tolerance * offered}));
     add(kGpus, node.grid->num_states(), 0, tolerance, solution, MonotonicSeconds() - begin);
   }
   tables.push_back(std::move(table));

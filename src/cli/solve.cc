@@ -5,16 +5,15 @@
 #include <optional>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/quantity.h"
 #include "base/status.h"
 #include "cli/solve_gpu.h"
 #include "cli/solve_model.h"
+#include "cli/solve_output.h"
 #include "cli/solve_plot.h"
 #include "cli/verbs.h"
 #include "env/node_mdp/index_policy.h"
 #include "fmt/format.h"
-#include "policy/potential/table_file.h"
 
 namespace berth::cli {
 namespace {
@@ -27,9 +26,8 @@ struct Flags {
   std::optional<double> tolerance;
   int32_t max_states = NodeMdpOptions().max_states;
   int32_t units = 0, cpu_levels = GpuNodeMdpOptions().cpu_levels;
-  std::string out;
-  std::string plot, plot_x = "cpu", plot_y = "memory", plot_shape;
-  bool json = false;
+  SolveOutput output;
+  std::string plot_x = "cpu", plot_y = "memory";
   SolveModelFlags model;
 };
 
@@ -85,21 +83,9 @@ nlohmann::json ClassJson(const Workload& workload, const NodeMdpSolution& mdp, c
 
 nlohmann::json SolutionJson(const Workload& workload, const IndexSolution& solution, double seconds) {
   const NodeMdpSolution& mdp = solution.mdp;
-  nlohmann::json json{{"workload", workload.name},
-                      {"nodes", workload.node_count()},
-                      {"design_load_ratio", mdp.design_load},
-                      {"m", mdp.m},
-                      {"demand_unit", mdp.resource == LoadResource::kMemory ? "GiB hours" : "vCPU hours"},
-                      {"taken_ratio_lower", mdp.share_lower},
-                      {"taken_ratio_upper", mdp.share_upper},
-                      {"price_gap_ratio", mdp.price_gap},
-                      {"is_price_converged", mdp.is_price_converged},
-                      {"price_steps", mdp.price_steps},
-                      {"sweeps", mdp.sweeps},
-                      {"solve_s", seconds},
-                      {"classes", nlohmann::json::array()},
-                      {"shapes", nlohmann::json::array()},
-                      {"trials", nlohmann::json::array()}};
+  nlohmann::json json = CommonJson(workload, solution, seconds);
+  json["demand_unit"] = mdp.resource == LoadResource::kMemory ? "GiB hours" : "vCPU hours";
+  json["sweeps"] = mdp.sweeps;
   for (const NodeMdpClass& c : mdp.classes) json["classes"].push_back(ClassJson(workload, mdp, c));
   for (const NodeMdpShape& s : mdp.shapes) {
     json["shapes"].push_back({{"name", s.name},
@@ -117,14 +103,6 @@ nlohmann::json SolutionJson(const Workload& workload, const IndexSolution& solut
                               {"gain_lower_per_h", s.gain_lower},
                               {"gain_upper_per_h", s.gain_upper}});
   }
-  for (const IndexTrial& t : solution.trials) {
-    nlohmann::json trial{{"rejected_percent", t.rejected_percent}};
-    if (t.m > 0)
-      trial["m"] = t.m;
-    else
-      trial["policy"] = t.rule;
-    json["trials"].push_back(std::move(trial));
-  }
   return json;
 }
 
@@ -137,12 +115,7 @@ void Print(const nlohmann::json& json) {
   fmt::print("{}: {} nodes, design load {}, m = {} ({})\n", json["workload"].get<std::string>(),
              json["nodes"].get<int64_t>(), json["design_load_ratio"].get<double>(), json["m"].get<double>(),
              json["trials"].empty() ? "given" : "chosen by simulation");
-  for (const auto& t : json["trials"]) {
-    fmt::print("  {:<10} rejected {:.3f} % of the {} of the training runs\n",
-               t.contains("m") ? fmt::format("m = {}", t["m"].get<double>()) : "best-fit",
-               fmt::join(t["rejected_percent"].get<std::vector<double>>(), " %, "),
-               json["demand_unit"].get<std::string>());
-  }
+  PrintTrials(json["trials"], json["demand_unit"].get<std::string>());
   fmt::print("\n{:<20} {:>8} {:>14} {:>7} {:>11} {:>11} {:>22}\n", "shape", "states", "unit", "levels", "rounding, %",
              "lost, %", "gain per h");
   for (const auto& s : json["shapes"]) {
@@ -178,25 +151,12 @@ void Print(const nlohmann::json& json) {
 }
 
 absl::Status ValidatePlot(const Flags& flags) {
-  if (flags.plot.empty()) return absl::OkStatus();
-  BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.plot));
+  if (flags.output.plot.empty()) return absl::OkStatus();
+  BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.output.plot));
   BERTH_RETURN_IF_ERROR(ValidateResource("--plot-x", flags.plot_x));
   BERTH_RETURN_IF_ERROR(ValidateResource("--plot-y", flags.plot_y));
   if (flags.plot_x == flags.plot_y) return InvalidField("--plot-y", flags.plot_y, "another resource than --plot-x");
   return absl::OkStatus();
-}
-
-absl::Status WritePlot(const Flags& flags, const NodeMdpSolution& solution) {
-  std::vector<std::string> names;
-  for (const NodeMdpShape& shape : solution.shapes) {
-    names.push_back(shape.name);
-    if (!flags.plot_shape.empty() && shape.name != flags.plot_shape) continue;
-    BERTH_RETURN_IF_ERROR(
-        WriteSvg(flags.plot, DrawSvg(DrawTable(shape.name, shape.table, flags.plot_x, flags.plot_y))));
-    LogInfo("wrote the plot");
-    return absl::OkStatus();
-  }
-  return InvalidField("--plot-shape", flags.plot_shape, fmt::format("{}", fmt::join(names, ", ")));
 }
 
 absl::Status Run(const Flags& flags) {
@@ -212,10 +172,7 @@ absl::Status Run(const Flags& flags) {
                                   .cpu_levels = flags.cpu_levels,
                                   .tolerance = flags.tolerance.value_or(GpuNodeMdpOptions().gain_tolerance),
                                   .threads = flags.model.threads,
-                                  .out = flags.out,
-                                  .plot = flags.plot,
-                                  .plot_shape = flags.plot_shape,
-                                  .json = flags.json});
+                                  .output = flags.output});
   }
   IndexOptions options;
   options.mdp.design_load = flags.load;
@@ -226,24 +183,13 @@ absl::Status Run(const Flags& flags) {
   const int64_t start_us = Clock::Real().MonotonicMicros();
   BERTH_ASSIGN_OR_RETURN(const IndexSolution solution, SolveIndex(workload, options));
   const double seconds = static_cast<double>(Clock::Real().MonotonicMicros() - start_us) / 1e6;
-  if (!solution.mdp.is_price_converged) {
-    LogWarning("prices did not settle: the gap is {:.4f} after {} steps", solution.mdp.price_gap,
-               solution.mdp.price_steps);
-  }
-  if (!BeatsRules(solution.trials)) {
-    LogWarning("best-fit rejected less than every m in the training runs: prefer it for this workload");
-  }
-  if (!flags.out.empty()) {
-    BERTH_RETURN_IF_ERROR(WriteTableFile(
-        flags.out, {workload.name, solution.mdp.m, solution.mdp.design_load, TablesOf(solution.mdp), {}}));
-    LogInfo("wrote the tables to {}; use them with --model", flags.out);
-  }
-  if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(WritePlot(flags, solution.mdp));
-  const nlohmann::json json = SolutionJson(workload, solution, seconds);
-  if (flags.json)
-    fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
-  else
-    Print(json);
+  WarnOf(solution);
+  std::vector<std::string> names;
+  for (const NodeMdpShape& shape : solution.mdp.shapes) names.push_back(shape.name);
+  BERTH_RETURN_IF_ERROR(WriteFiles(
+      flags.output, {workload.name, solution.mdp.m, solution.mdp.design_load, TablesOf(solution.mdp), {}}, names,
+      [&](size_t i) { return DrawTable(names[i], solution.mdp.shapes[i].table, flags.plot_x, flags.plot_y); }));
+  PrintResult(flags.output, SolutionJson(workload, solution, seconds), Print);
   return absl::OkStatus();
 }
 
@@ -279,21 +225,21 @@ const VerbRegistration kSolve("solve", [](CLI::App& app, VerbResult& result) {
                   ->capture_default_str());
   of_workload(
       verb->add_option("--cpu-levels", flags->cpu_levels, "with GPUs: steps of a node's cpu")->capture_default_str());
-  of_workload(verb->add_option("--out", flags->out, "write the tables to this file"));
+  of_workload(verb->add_option("--out", flags->output.out, "write the tables to this file"));
   of_workload(verb->add_option("--plot-x", flags->plot_x, "resource across: cpu or memory")->capture_default_str());
   of_workload(verb->add_option("--plot-y", flags->plot_y, "resource upwards")->capture_default_str());
-  of_workload(verb->add_option("--plot-shape", flags->plot_shape, "node shape; the first without it"));
-  verb->add_option("--plot", flags->plot,
+  of_workload(verb->add_option("--plot-shape", flags->output.plot_shape, "node shape; the first without it"));
+  verb->add_option("--plot", flags->output.plot,
                    "draw h over two free resources (with GPUs: cpu and GPU), or of a model file the values with their "
                    "bounds, to this .svg");
   verb->add_option("--threads", flags->model.threads,
                    "of a workload with GPUs, and of value-iteration and modified-policy-iteration on a model file; the "
                    "bits don't depend on it")
       ->capture_default_str();
-  verb->add_flag("--json", flags->json, "for programs");
+  verb->add_flag("--json", flags->output.json, "for programs");
   verb->callback([flags, &result] {
-    flags->model.json = flags->json;
-    flags->model.plot = flags->plot;
+    flags->model.json = flags->output.json;
+    flags->model.plot = flags->output.plot;
     result.status = flags->model.model.empty() ? Run(*flags) : RunSolveModel(flags->model);
   });
 });

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/quantity.h"
 #include "base/status.h"
 #include "cli/solve_plot.h"
@@ -12,7 +11,6 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "nlohmann/json.hpp"
-#include "policy/potential/table_file.h"
 
 namespace berth::cli {
 namespace {
@@ -33,21 +31,9 @@ std::string NameOf(const GpuNodeMdpClass& c) {
 
 nlohmann::json SolutionJson(const Workload& workload, const GpuIndexSolution& solution, double seconds) {
   const GpuNodeMdpSolution& mdp = solution.mdp;
-  nlohmann::json json{{"workload", workload.name},
-                      {"nodes", workload.node_count()},
-                      {"design_load_ratio", mdp.design_load},
-                      {"m", mdp.m},
-                      {"units", mdp.shapes.front().table.units},
-                      {"demand_unit", "GPU hours"},
-                      {"taken_ratio_lower", mdp.share_lower},
-                      {"taken_ratio_upper", mdp.share_upper},
-                      {"price_gap_ratio", mdp.price_gap},
-                      {"is_price_converged", mdp.is_price_converged},
-                      {"price_steps", mdp.price_steps},
-                      {"solve_s", seconds},
-                      {"classes", nlohmann::json::array()},
-                      {"shapes", nlohmann::json::array()},
-                      {"trials", nlohmann::json::array()}};
+  nlohmann::json json = CommonJson(workload, solution, seconds);
+  json["units"] = mdp.shapes.front().table.units;
+  json["demand_unit"] = "GPU hours";
   for (const GpuNodeMdpClass& c : mdp.classes) {
     json["classes"].push_back({{"name", NameOf(c)},
                                {"devices", c.whole},
@@ -71,16 +57,6 @@ nlohmann::json SolutionJson(const Workload& workload, const GpuIndexSolution& so
                               {"gain_lower_per_h", s.gain_lower},
                               {"gain_upper_per_h", s.gain_upper}});
   }
-  for (const IndexTrial& t : solution.trials) {
-    nlohmann::json trial{{"rejected_percent", t.rejected_percent}};
-    if (t.m > 0) {
-      trial["m"] = t.m;
-      trial["units"] = t.units;
-    } else {
-      trial["policy"] = t.rule;
-    }
-    json["trials"].push_back(std::move(trial));
-  }
   return json;
 }
 
@@ -88,13 +64,7 @@ void Print(const nlohmann::json& json) {
   fmt::print("{}: {} nodes, design load {}, m = {}, a device in {} units ({})\n", json["workload"].get<std::string>(),
              json["nodes"].get<int64_t>(), json["design_load_ratio"].get<double>(), json["m"].get<double>(),
              json["units"].get<int>(), json["trials"].empty() ? "given" : "chosen by simulation");
-  for (const auto& t : json["trials"]) {
-    const std::string name = t.contains("m")
-                                 ? fmt::format("m = {}, {} units", t["m"].get<double>(), t["units"].get<int>())
-                                 : t["policy"].get<std::string>();
-    fmt::print("  {:<20} rejected {:.3f} % of the GPU hours of the training runs\n", name,
-               fmt::join(t["rejected_percent"].get<std::vector<double>>(), " %, "));
-  }
+  PrintTrials(json["trials"], json["demand_unit"].get<std::string>());
   fmt::print("\n{:<28} {:>7} {:>10} {:>8} {:>24}\n", "shape", "nodes", "states", "sweeps", "GPU hours an hour");
   for (const auto& s : json["shapes"]) {
     fmt::print("{:<28} {:>7} {:>10} {:>8} {:>13.5f} ± {:.1e}\n", s["name"].get<std::string>(),
@@ -114,22 +84,10 @@ void Print(const nlohmann::json& json) {
              json["price_steps"].get<int>(), json["solve_s"].get<double>());
 }
 
-absl::Status WritePlot(const SolveGpuFlags& flags, const GpuNodeMdpSolution& solution) {
-  std::vector<std::string> names;
-  for (const GpuNodeMdpShape& shape : solution.shapes) {
-    names.push_back(NameOf(shape));
-    if (!flags.plot_shape.empty() && names.back() != flags.plot_shape) continue;
-    BERTH_RETURN_IF_ERROR(WriteSvg(flags.plot, DrawSvg(DrawGpuTable(names.back(), shape.table))));
-    LogInfo("wrote the plot");
-    return absl::OkStatus();
-  }
-  return InvalidField("--plot-shape", flags.plot_shape, fmt::format("{}", fmt::join(names, "; ")));
-}
-
 }  // namespace
 
 absl::Status RunSolveGpu(const Workload& workload, const SolveGpuFlags& flags) {
-  if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.plot));
+  if (!flags.output.plot.empty()) BERTH_RETURN_IF_ERROR(ValidatePlotName(flags.output.plot));
   GpuIndexOptions options;
   options.mdp.design_load = flags.load;
   options.mdp.cpu_levels = flags.cpu_levels;
@@ -150,24 +108,13 @@ absl::Status RunSolveGpu(const Workload& workload, const SolveGpuFlags& flags) {
   const int64_t start_us = Clock::Real().MonotonicMicros();
   BERTH_ASSIGN_OR_RETURN(const GpuIndexSolution solution, SolveGpuIndex(workload, options));
   const double seconds = static_cast<double>(Clock::Real().MonotonicMicros() - start_us) / 1e6;
-  if (!solution.mdp.is_price_converged) {
-    LogWarning("prices did not settle: the gap is {:.4f} after {} steps", solution.mdp.price_gap,
-               solution.mdp.price_steps);
-  }
-  if (!BeatsRules(solution.trials)) {
-    LogWarning("a rule rejected less than every candidate in the training runs: prefer it for this workload");
-  }
-  if (!flags.out.empty()) {
-    BERTH_RETURN_IF_ERROR(WriteTableFile(
-        flags.out, {workload.name, solution.mdp.m, solution.mdp.design_load, {}, TablesOf(solution.mdp)}));
-    LogInfo("wrote the tables to {}; use them with --model", flags.out);
-  }
-  if (!flags.plot.empty()) BERTH_RETURN_IF_ERROR(WritePlot(flags, solution.mdp));
-  const nlohmann::json json = SolutionJson(workload, solution, seconds);
-  if (flags.json)
-    fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
-  else
-    Print(json);
+  WarnOf(solution);
+  std::vector<std::string> names;
+  for (const GpuNodeMdpShape& shape : solution.mdp.shapes) names.push_back(NameOf(shape));
+  BERTH_RETURN_IF_ERROR(
+      WriteFiles(flags.output, {workload.name, solution.mdp.m, solution.mdp.design_load, {}, TablesOf(solution.mdp)},
+                 names, [&](size_t i) { return DrawGpuTable(names[i], solution.mdp.shapes[i].table); }));
+  PrintResult(flags.output, SolutionJson(workload, solution, seconds), Print);
   return absl::OkStatus();
 }
 

@@ -3,9 +3,9 @@
 #define BERTH_CLI_SOLVE_GPU_H_
 
 #include <cstdint>
-#include <string>
 
 #include "absl/status/status.h"
+#include "cli/solve_output.h"
 #include "workload/workload.h"
 
 namespace berth::cli {
@@ -17,12 +17,10 @@ struct SolveGpuFlags {
   int32_t cpu_levels = 0;
   double tolerance = 0;  // of the gain, as a share of what is offered
   int threads = 1;
-  std::string out;  // tables; empty: none
-  std::string plot, plot_shape;
-  bool json = false;
+  SolveOutput output;
 };
 
-// Errors: as SolveGpuIndex, WriteTableFile and WriteSvg.
+// Errors: as SolveGpuIndex and WriteFiles.
 absl::Status RunSolveGpu(const Workload& workload, const SolveGpuFlags& flags);
 
 }  // namespace berth::cli

@@ -178,9 +178,7 @@ json SolutionJson(const mdp::SparseMdp& model, const mdp::ModelSolution& solutio
     const auto number = [&](int32_t action) { return action < 0 ? action : model.ActionNumber(s, action); };
     policy.push_back(number(solution.policy[s]));
     json listed = json::array();
-    for (int64_t i = solution.optimal_begin[s]; i < solution.optimal_begin[s + 1]; ++i) {
-      listed.push_back(number(solution.optimal_actions[i]));
-    }
+    for (const int32_t action : solution.optimal(s)) listed.push_back(number(action));
     optimal.push_back(std::move(listed));
   }
   json result{{"method", mdp::MethodName(solution.method)},

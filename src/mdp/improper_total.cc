@@ -109,22 +109,7 @@ Quotient BuildQuotient(const SparseMdp& model, const std::vector<bool>& is_absor
 // none, its first state is returned in `stuck`.
 std::vector<int32_t> EndingPolicy(const Quotient& q, StateIndex* stuck) {
   const StateIndex n = q.num_states();
-  std::vector<int64_t> begin(static_cast<size_t>(n) + 1, 0);
-  std::vector<std::pair<StateIndex, int32_t>> into;  // of a node: actions that may lead to it
-  const auto visit_all = [&](auto&& visit) {
-    for (StateIndex node = 0; node < n; ++node) {
-      for (int32_t a = 0; a < q.num_actions(node); ++a) {
-        q.VisitSuccessors(node, a, [&](StateIndex next, double weight) {
-          if (weight > 0) visit(node, a, next);
-        });
-      }
-    }
-  };
-  visit_all([&](StateIndex, int32_t, StateIndex next) { ++begin[next + 1]; });
-  for (StateIndex node = 0; node < n; ++node) begin[node + 1] += begin[node];
-  into.resize(static_cast<size_t>(begin[n]));
-  std::vector<int64_t> fill(begin.begin(), begin.end() - 1);
-  visit_all([&](StateIndex node, int32_t a, StateIndex next) { into[fill[next]++] = {node, a}; });
+  const RowsInto graph = FindRowsInto(q);
   std::vector<int32_t> policy(static_cast<size_t>(n), -1);
   std::vector<bool> is_there(static_cast<size_t>(n), false);
   std::vector<StateIndex> arrived;
@@ -134,11 +119,11 @@ std::vector<int32_t> EndingPolicy(const Quotient& q, StateIndex* stuck) {
     arrived.push_back(node);
   }
   for (size_t i = 0; i < arrived.size(); ++i) {
-    for (int64_t k = begin[arrived[i]]; k < begin[arrived[i] + 1]; ++k) {
-      const auto [node, action] = into[k];
+    for (const int64_t row : graph.into(arrived[i])) {
+      const StateIndex node = graph.state_of_row[row];
       if (is_there[node]) continue;
       is_there[node] = true;
-      policy[node] = action;
+      policy[node] = static_cast<int32_t>(row - graph.first_row[node]);
       arrived.push_back(node);
     }
   }
@@ -401,30 +386,12 @@ class BoundSweeper {
   void Sweep(Vector& vector) {
     const ShiftedQuotient shifted = Shifted(vector);
     const ActionForm<ShiftedQuotient> form(shifted, 1, 0, sign_);
-    const StateIndex n = q_.num_states();
-    std::vector<double>& v = vector.values;
-    const bool is_jacobi = method_ == Method::kValueIteration;
-    std::vector<double> image(is_jacobi ? v.size() : 0);
-    // Sweeps of a policy between those that choose; in place, as everything but value iteration.
-    const bool keeps_policy = method_ == Method::kModifiedPolicyIteration;
-    std::vector<int32_t> policy;
-    for (int64_t i = 0; i < kSweeps; ++i) {
-      if (keeps_policy && i == 1) policy = GreedyPolicy(form, v.data());
-      for (StateIndex j = 0; j < n; ++j) {
-        const StateIndex node = i % 2 == 0 ? j : n - 1 - j;
-        if (form.is_terminal(node)) continue;
-        if (is_jacobi) {
-          image[node] = v[node] + form.Step(node, v.data(), 0);
-        } else if (policy.empty()) {
-          v[node] += form.Step(node, v.data(), 0);
-        } else {
-          const Backup backup = form.EvaluateAction(node, policy[node], v.data());
-          v[node] += backup.residual / (backup.exit_rate > 0 ? backup.exit_rate : 1);
-        }
-      }
-      if (is_jacobi) v.swap(image);
-      ++sweeps_;
-    }
+    const TotalSweep how = TotalSweepOf(method_);
+    // Of a policy: one that chooses, then those that evaluate.
+    const int64_t choosing = how == TotalSweep::kPolicy ? 1 : 0;
+    SweepTotal(form, TotalSweep::kGaussSeidel, 0, choosing, vector.values);
+    SweepTotal(form, how, choosing, kSweeps - choosing, vector.values);
+    sweeps_ += kSweeps;
   }
 
   const Quotient& q_;

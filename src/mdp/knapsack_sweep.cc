@@ -12,7 +12,6 @@ namespace {
 
 constexpr int64_t kMostLanes = 8;
 constexpr int32_t kBlockStates = 2048;
-constexpr double kNumbers[kMostLanes] = {0, 1, 2, 3, 4, 5, 6, 7};
 using internal::kInfinity;
 
 // What comes to the states of a half run, and what leaves them, as stretches of other half runs counted from its own

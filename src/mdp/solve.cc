@@ -372,8 +372,7 @@ absl::StatusOr<ModelSolution> SolveModel(const SparseMdp& model, const Criterion
       if (method == Method::kAuto) {
         method = model.num_states() <= internal::kAutoExactStates ? Method::kPolicyIteration : Method::kTopological;
       }
-      if (connected.size() == 0) connected = FindStronglyConnected(model);
-      solution = internal::SolveTotalModel(model, criterion, method, limited, is_absorbing, connected);
+      solution = internal::SolveTotalModel(model, criterion, method, limited, is_absorbing, std::move(connected));
       break;
     case CriterionKind::kFinite:
       if (criterion.horizon < 0) {

@@ -66,8 +66,7 @@ struct ModelSolution {
   std::vector<double> values, lower, upper;
   double error = 0;             // max over s of max(upper - values, values - lower)
   std::vector<int32_t> policy;  // [num_states] action index, its value lies within the bounds; -1: terminal
-  // Of state s: optimal_actions[optimal_begin[s]] .. [optimal_begin[s + 1] - 1], ascending: every optimal action is
-  // among them; with a small error, no other. For the average criterion: those that fit the relative values found.
+  // What optimal() is made of; [num_states + 1] and actions, or both empty where they were not wanted.
   std::vector<int64_t> optimal_begin;
   std::vector<int32_t> optimal_actions;
   // Smallest loss, over the states that have one, of taking the best action that is not listed: how far the policy is
@@ -77,6 +76,14 @@ struct ModelSolution {
   int64_t sweeps = 0;
   // Of the average criterion: number of end components; 1 where all states gain the same.
   int64_t end_components = 0;
+
+  // Ascending: every optimal action of state `s` is among them; with a small error, no other. For the average
+  // criterion: those that fit the relative values found. Empty where they were not wanted.
+  std::span<const int32_t> optimal(StateIndex s) const {
+    if (optimal_begin.empty()) return {};
+    const auto begin = static_cast<size_t>(optimal_begin[s]), end = static_cast<size_t>(optimal_begin[s + 1]);
+    return std::span(optimal_actions).subspan(begin, end - begin);
+  }
 };
 
 // FAILED_PRECONDITION with the reason where `method` is not made for this model and criterion.

@@ -18,6 +18,7 @@
 #include "mdp/solve.h"
 #include "mdp/solve_options.h"
 #include "mdp/sweep.h"
+#include "mdp/total_reward.h"
 #include "mdp/value_iteration.h"
 
 namespace berth::mdp::internal {
@@ -43,10 +44,17 @@ absl::StatusOr<AverageSolution> SolveOneGainAuto(const SparseMdp& model, Objecti
                                                  const ModelSolveOptions& options, std::span<const double> warm_start,
                                                  Method& method);
 
-// The total reward. `connected`: the strongly connected components.
+// The total reward. `connected`: the strongly connected components; where they are empty and needed, they are found.
 absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Criterion& criterion, Method method,
                                               const ModelSolveOptions& options, const std::vector<bool>& is_absorbing,
-                                              const Components& connected);
+                                              Components connected);
+
+// How the total is swept by a method, or what it starts with is proven.
+inline TotalSweep TotalSweepOf(Method method) {
+  if (method == Method::kValueIteration) return TotalSweep::kJacobi;
+  if (method == Method::kModifiedPolicyIteration) return TotalSweep::kPolicy;
+  return TotalSweep::kGaussSeidel;
+}
 
 // Inside an end component: sends every state to `target`. `is_there` holds for no state of the component before and for
 // all of them after.

@@ -35,15 +35,12 @@ bool StaysForNothing(const SparseMdp& model, StateIndex s) {
 
 // Where every choice ends.
 absl::StatusOr<ModelSolution> SolveProperTotal(const SparseMdp& model, const AbsorbingModel& view, Objective objective,
-                                               Method method, const ModelSolveOptions& options,
-                                               const Components& connected) {
+                                               Method method, const ModelSolveOptions& options, Components connected) {
+  if (connected.size() == 0) connected = FindStronglyConnected(model);
   const double sign = SignOf(objective);
   SolveOptions sweep = SweepOptionsOf(options, objective, method);
   std::vector<double> start(options.warm_start.begin(), options.warm_start.end());
   int64_t sweeps_before = 0;
-  TotalSweep how = TotalSweep::kGaussSeidel;
-  if (method == Method::kValueIteration) how = TotalSweep::kJacobi;
-  if (method == Method::kModifiedPolicyIteration) how = TotalSweep::kPolicy;
   if (method == Method::kTopological) {
     start.assign(static_cast<size_t>(model.num_states()), 0.0);
     const ActionForm<AbsorbingModel> form(view, 1, 0, sign);
@@ -68,7 +65,7 @@ absl::StatusOr<ModelSolution> SolveProperTotal(const SparseMdp& model, const Abs
   SweepInOrder(ActionForm<StepCountModel<AbsorbingModel>>(counting, 1, 0, 1), connected, 0.1, options, steps,
                steps_swept);
   sweeps_before += method == Method::kPolicyIteration ? 0 : steps_swept;
-  auto solved = SolveEndingTotal(view, sweep, std::move(values), how, std::move(steps));
+  auto solved = SolveEndingTotal(view, sweep, std::move(values), TotalSweepOf(method), std::move(steps));
   if (!solved.ok()) return solved.status();
   ModelSolution solution = FromDiscounted(*std::move(solved));
   solution.sweeps = method == Method::kPolicyIteration ? sweeps_before : solution.sweeps + sweeps_before;
@@ -80,17 +77,18 @@ absl::StatusOr<ModelSolution> SolveProperTotal(const SparseMdp& model, const Abs
 
 absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Criterion& criterion, Method method,
                                               const ModelSolveOptions& options, const std::vector<bool>& is_absorbing,
-                                              const Components& connected) {
+                                              Components connected) {
   AbsorbingModel view{model, is_absorbing};
   view.is_absorbing.resize(static_cast<size_t>(model.num_states()), false);
   for (StateIndex s = 0; s < model.num_states(); ++s) {
     view.is_absorbing[s] = view.is_absorbing[s] || StaysForNothing(model, s);
   }
   const double sign = SignOf(criterion.objective);
-  BERTH_ASSIGN_OR_RETURN(ModelSolution solution,
-                         FindEscapingState(view) >= 0
-                             ? SolveImproperTotal(model, criterion.objective, method, options, view.is_absorbing)
-                             : SolveProperTotal(model, view, criterion.objective, method, options, connected));
+  BERTH_ASSIGN_OR_RETURN(
+      ModelSolution solution,
+      FindEscapingState(view) >= 0
+          ? SolveImproperTotal(model, criterion.objective, method, options, view.is_absorbing)
+          : SolveProperTotal(model, view, criterion.objective, method, options, std::move(connected)));
   if (options.lists_optimal_actions) {
     ListOptimal(model, model.kind(), 1, sign, solution.values, solution.lower, solution.upper, solution);
     // Where the sum has ended nothing matters.
@@ -99,9 +97,7 @@ absl::StatusOr<ModelSolution> SolveTotalModel(const SparseMdp& model, const Crit
     for (StateIndex s = 0; s < model.num_states(); ++s) {
       const int32_t n = model.num_actions(s);
       for (int32_t a = 0; view.is_absorbing[s] && a < n; ++a) listed.push_back(a);
-      for (int64_t i = solution.optimal_begin[s]; !view.is_absorbing[s] && i < solution.optimal_begin[s + 1]; ++i) {
-        listed.push_back(solution.optimal_actions[i]);
-      }
+      if (!view.is_absorbing[s]) listed.insert(listed.end(), solution.optimal(s).begin(), solution.optimal(s).end());
       begin.push_back(static_cast<int64_t>(listed.size()));
     }
     solution.optimal_begin = std::move(begin);

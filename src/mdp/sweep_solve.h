@@ -283,10 +283,7 @@ class SweepSolver {
     highest_level_ = std::min(highest_level_, upper);
     const bool is_first = best_.sweeps < first_sweeps_;
     if (best_.sweeps <= first_sweeps_) level_ = lowest_level_ + (highest_level_ - lowest_level_) / 2;
-    const auto within = [&](double level) {
-      return std::clamp(level, lowest_level_, std::max(lowest_level_, highest_level_));
-    };
-    level_ = within(level_);
+    level_ = std::clamp(level_, lowest_level_, std::max(lowest_level_, highest_level_));
     const int64_t sweeps = std::min<int64_t>(options_.max_sweeps - best_.sweeps, options_.sweeps_between);
     best_.sweeps += sweeps;
     // In-place sweeps on a guessed level are not proven to converge; Jacobi's are.
@@ -307,8 +304,7 @@ class SweepSolver {
     // Where the level is too low all values rise, and the bounds stay as far apart as the states' rates differ: without
     // a better level sweeps would lead no further.
     const double rise = MoveToZero();
-    const double step = level_step_ * sweep_.max_rate() / static_cast<double>(sweeps) * rise;
-    level_ += step;
+    level_ += level_step_ * sweep_.max_rate() / static_cast<double>(sweeps) * rise;
     if (options_.anderson_depth == 0) return;
     is_mixed_ = mixer_.Mix(sweep_, before_, level_, rise);
     if (is_mixed_) MoveToZero();

@@ -34,48 +34,67 @@ struct StepCountModel {
   }
 };
 
+// Rows in order of state and action, and for every state those that may lead to it.
+struct RowsInto {
+  std::vector<int64_t> first_row;        // [num_states + 1]
+  std::vector<StateIndex> state_of_row;  // [rows]
+  std::vector<int64_t> begin;            // [num_states + 1] into `rows`
+  std::vector<int64_t> rows;
+
+  std::span<const int64_t> into(StateIndex s) const {
+    return std::span(rows).subspan(static_cast<size_t>(begin[s]), static_cast<size_t>(begin[s + 1] - begin[s]));
+  }
+};
+
+// O(transitions).
+template <ActionModel M>
+RowsInto FindRowsInto(const M& model) {
+  const StateIndex n = model.num_states();
+  RowsInto found;
+  found.first_row.push_back(0);
+  for (StateIndex s = 0; s < n; ++s) {
+    found.state_of_row.insert(found.state_of_row.end(), static_cast<size_t>(model.num_actions(s)), s);
+    found.first_row.push_back(static_cast<int64_t>(found.state_of_row.size()));
+  }
+  const auto visit_all = [&](auto&& visit) {
+    for (StateIndex s = 0; s < n; ++s) {
+      for (int32_t a = 0; a < model.num_actions(s); ++a) {
+        model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
+          if (weight > 0) visit(found.first_row[s] + a, next);
+        });
+      }
+    }
+  };
+  found.begin.assign(static_cast<size_t>(n) + 1, 0);
+  visit_all([&](int64_t, StateIndex next) { ++found.begin[next + 1]; });
+  for (StateIndex s = 0; s < n; ++s) found.begin[s + 1] += found.begin[s];
+  found.rows.resize(static_cast<size_t>(found.begin[n]));
+  std::vector<int64_t> fill(found.begin.begin(), found.begin.end() - 1);
+  visit_all([&](int64_t row, StateIndex next) { found.rows[fill[next]++] = row; });
+  return found;
+}
+
 // A state from which some choice of actions never reaches a terminal state, or -1: what remains when states are taken
 // away that leave the remainder with every action. O(transitions).
 template <ActionModel M>
 StateIndex FindEscapingState(const M& model) {
   const StateIndex n = model.num_states();
-  // Rows in order of state; for every state the rows that may lead to it.
-  std::vector<StateIndex> state_of_row;
+  const RowsInto graph = FindRowsInto(model);
   std::vector<int32_t> rows_left(static_cast<size_t>(n));
-  std::vector<int64_t> begin(static_cast<size_t>(n) + 1, 0);
-  const auto visit_all = [&](auto&& visit) {
-    int64_t row = 0;
-    for (StateIndex s = 0; s < n; ++s) {
-      for (int32_t a = 0; a < model.num_actions(s); ++a, ++row) {
-        model.VisitSuccessors(s, a, [&](StateIndex next, double weight) {
-          if (weight > 0) visit(row, next);
-        });
-      }
-    }
-  };
-  for (StateIndex s = 0; s < n; ++s) {
-    rows_left[s] = model.num_actions(s);
-    state_of_row.insert(state_of_row.end(), static_cast<size_t>(rows_left[s]), s);
-  }
-  visit_all([&](int64_t, StateIndex next) { ++begin[next + 1]; });
-  for (StateIndex s = 0; s < n; ++s) begin[s + 1] += begin[s];
-  std::vector<int64_t> rows_into(static_cast<size_t>(begin[n]));
-  std::vector<int64_t> fill(begin.begin(), begin.end() - 1);
-  visit_all([&](int64_t row, StateIndex next) { rows_into[fill[next]++] = row; });
-
-  std::vector<bool> is_row_left(state_of_row.size(), true);
+  std::vector<bool> is_row_left(graph.state_of_row.size(), true);
   std::vector<StateIndex> leaving;
   for (StateIndex s = 0; s < n; ++s) {
+    rows_left[s] = model.num_actions(s);
     if (rows_left[s] == 0) leaving.push_back(s);
   }
   while (!leaving.empty()) {
     const StateIndex gone = leaving.back();
     leaving.pop_back();
-    for (int64_t i = begin[gone]; i < begin[gone + 1]; ++i) {
-      const int64_t row = rows_into[i];
+    for (const int64_t row : graph.into(gone)) {
       if (!is_row_left[row]) continue;
       is_row_left[row] = false;
-      if (--rows_left[state_of_row[row]] == 0) leaving.push_back(state_of_row[row]);
+      const StateIndex from = graph.state_of_row[row];
+      if (--rows_left[from] == 0) leaving.push_back(from);
     }
   }
   for (StateIndex s = 0; s < n; ++s) {
@@ -95,6 +114,35 @@ enum class TotalSweep {
 
 namespace internal {
 
+// `count` sweeps towards d = 0, which are the `first` of a solve and those after it: odd ones run backwards.
+template <class Form>
+void SweepTotal(const Form& form, TotalSweep how, int64_t first, int64_t count, std::vector<double>& values) {
+  const StateIndex n = form.num_states();
+  std::vector<double> image(how == TotalSweep::kJacobi ? values.size() : 0);
+  const std::vector<int32_t> policy =
+      how == TotalSweep::kPolicy ? GreedyPolicy(form, values.data()) : std::vector<int32_t>();
+  for (int64_t i = first; i < first + count; ++i) {
+    const auto state = [&](StateIndex j) { return i % 2 == 0 ? j : n - 1 - j; };
+    switch (how) {
+      case TotalSweep::kJacobi:
+        for (StateIndex s = 0; s < n; ++s) image[s] = values[s] + form.Step(s, values.data(), 0);
+        values.swap(image);
+        break;
+      case TotalSweep::kGaussSeidel:
+        for (StateIndex j = 0; j < n; ++j) values[state(j)] += form.Step(state(j), values.data(), 0);
+        break;
+      case TotalSweep::kPolicy:
+        for (StateIndex j = 0; j < n; ++j) {
+          const StateIndex s = state(j);
+          if (policy[s] < 0) continue;
+          const Backup backup = form.EvaluateAction(s, policy[s], values.data());
+          values[s] += backup.residual / (backup.exit_rate > 0 ? backup.exit_rate : 1);
+        }
+        break;
+    }
+  }
+}
+
 // SolveTotal, for a model in which every choice is known to end: `values` is the start (StartValues), `weight` (empty,
 // or [num_states]) that of the numbers of steps.
 template <ActionModel M>
@@ -106,13 +154,6 @@ absl::StatusOr<DiscountedSolution> SolveEndingTotal(const M& model, const SolveO
   const StateIndex n = form.num_states();
   const StepCountModel<M> counting{model};
   const ActionForm<StepCountModel<M>> count_form(counting, 1, 0, 1);
-
-  const auto sweep = [n](const auto& of, std::vector<double>& v, bool is_forward) {  // in place
-    for (StateIndex i = 0; i < n; ++i) {
-      const StateIndex s = is_forward ? i : n - 1 - i;
-      v[s] += of.Step(s, v.data(), 0);
-    }
-  };
 
   // How far the step counts are from being u: max of the d of the counting model, 1 at the start, 0 at its fixed point.
   weight.resize(static_cast<size_t>(n), 0.0);
@@ -132,13 +173,12 @@ absl::StatusOr<DiscountedSolution> SolveEndingTotal(const M& model, const SolveO
     if (options.progress && !options.progress({sweeps, kInfinity, options.tolerance})) {
       return absl::CancelledError("stopped before the number of steps was bounded, so there are no bounds yet");
     }
-    sweep(count_form, weight, sweeps % 2 == 0);
+    SweepTotal(count_form, TotalSweep::kGaussSeidel, sweeps, 1, weight);
   }
   for (double& u : weight) u *= (1 + 16 * kEpsilon) / (1 - lacking);
 
   DiscountedSolution best;
   std::vector<double> best_values;
-  std::vector<double> image(method == TotalSweep::kJacobi ? values.size() : 0);
   best.error = kInfinity;
   for (StateIndex s = 0; s < n; ++s) {
     if (form.is_terminal(s)) values[s] = 0;
@@ -181,24 +221,7 @@ absl::StatusOr<DiscountedSolution> SolveEndingTotal(const M& model, const SolveO
       break;
     }
     const int64_t count = std::min(options.max_sweeps - done, options.certificate_interval);
-    if (method == TotalSweep::kGaussSeidel) {
-      for (int64_t i = 0; i < count; ++i) sweep(form, values, (done + i) % 2 == 0);
-    } else if (method == TotalSweep::kJacobi) {
-      for (int64_t i = 0; i < count; ++i) {
-        for (StateIndex s = 0; s < n; ++s) image[s] = values[s] + form.Step(s, values.data(), 0);
-        values.swap(image);
-      }
-    } else {
-      const std::vector<int32_t> policy = GreedyPolicy(form, values.data());
-      for (int64_t i = 0; i < count; ++i) {
-        for (StateIndex j = 0; j < n; ++j) {
-          const StateIndex s = (done + i) % 2 == 0 ? j : n - 1 - j;
-          if (policy[s] < 0) continue;
-          const Backup backup = form.EvaluateAction(s, policy[s], values.data());
-          values[s] += backup.residual / (backup.exit_rate > 0 ? backup.exit_rate : 1);
-        }
-      }
-    }
+    SweepTotal(form, method, done, count, values);
     done += count;
   }
   best.policy = GreedyPolicy(form, best_values.data());

@@ -132,9 +132,8 @@ void ExpectListsOptimal(const Case& c, const ModelSolution& solution) {
     for (size_t a = 0; a < c.plain[s].size(); ++a) {
       Fraction q = ToFraction(c.plain[s][a].reward);
       for (const Transition& t : c.plain[s][a].to) q += c.gamma * ToFraction(t.weight) * c.exact[t.next];
-      const auto begin = solution.optimal_actions.begin() + solution.optimal_begin[s];
-      const auto end = solution.optimal_actions.begin() + solution.optimal_begin[s + 1];
-      const bool is_listed = std::find(begin, end, static_cast<int32_t>(a)) != end;
+      const auto listed = solution.optimal(static_cast<StateIndex>(s));
+      const bool is_listed = std::find(listed.begin(), listed.end(), static_cast<int32_t>(a)) != listed.end();
       const Fraction loss = abs(q - c.exact[s]);
       if (loss == 0) {
         EXPECT_TRUE(is_listed) << "state " << s << ", action " << a;

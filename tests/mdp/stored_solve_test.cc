@@ -268,9 +268,7 @@ TEST(SolveModel, StepsThatALimitLeavesUndoneAreWithinTheBounds) {
           EXPECT_GE(cut->upper[s], exact->lower[s]);
           EXPECT_LE(std::max(cut->upper[s] - cut->values[s], cut->values[s] - cut->lower[s]), cut->error);
           const auto listed = [s](const ModelSolution& of, int32_t action) {
-            const auto* const begin = of.optimal_actions.data();
-            return std::find(begin + of.optimal_begin[s], begin + of.optimal_begin[s + 1], action) !=
-                   begin + of.optimal_begin[s + 1];
+            return std::find(of.optimal(s).begin(), of.optimal(s).end(), action) != of.optimal(s).end();
           };
           for (int32_t a = 0; a < mdp.num_actions(s); ++a) EXPECT_TRUE(listed(*cut, a) || !listed(*exact, a));
         }

@@ -54,7 +54,8 @@ class GpuGrid {
   int32_t PatternOf(std::span<const int32_t> used) const;
   int32_t PatternOf(const GpuPattern& pattern) const;  // one of GpuPatterns(devices(), units())
   const GpuPattern& pattern(int32_t p) const { return patterns_[static_cast<size_t>(p)]; }
-  // Numbers of the patterns in the order of GpuPatterns.
+  // As GpuPatternKeys, and the numbers of the patterns in that order.
+  const std::vector<uint64_t>& keys() const { return keys_; }
   const std::vector<int32_t>& by_key() const { return by_key_; }
 
   // The pattern after a pod of class k took the tightest devices, -1 where it does not fit.

@@ -301,7 +301,7 @@ absl::StatusOr<GpuNodeMdpSolution> SolveGpuNodeMdp(const Workload& workload, con
     out.table.units = options.units;
     out.table.cpu_unit_milli = solved.cpu_unit_milli;
     out.table.cpu_levels = options.cpu_levels;
-    out.table.keys = GpuPatternKeys(shapes[t].devices, options.units);
+    out.table.keys = solved.grid.keys();
     const auto levels = static_cast<ptrdiff_t>(options.cpu_levels);
     for (const int32_t pattern : solved.grid.by_key()) {
       const auto row = solved.solved.relative_values.begin() + pattern * levels;

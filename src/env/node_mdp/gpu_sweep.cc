@@ -12,9 +12,8 @@ namespace {
 
 // Beside the levels of a row there are so many copies of the first value before them, and after them kNoState, which no
 // pod is offered.
-constexpr int64_t kPad = 8;
+constexpr int64_t kPad = 8;  // the most lanes
 constexpr double kNoState = -1e300;
-constexpr double kNumbers[kPad] = {0, 1, 2, 3, 4, 5, 6, 7};
 constexpr int64_t kBlockValues = 4096;
 // Fewer states of a rank are swept sooner by one thread than others wake up.
 constexpr int64_t kSharedStates = 4096;

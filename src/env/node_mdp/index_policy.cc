@@ -29,14 +29,33 @@ absl::Status TryRules(const std::vector<std::string>& rules, const Workload& wor
   return absl::OkStatus();
 }
 
-// Keeps what rejected less than all candidates before.
-template <class Solution, class Mdp>
-void Keep(IndexTrial trial, Mdp mdp, double& least, Solution& best) {
-  if (Sum(trial) < least) {
-    least = Sum(trial);
-    best.mdp = std::move(mdp);
+std::shared_ptr<const Policy> PolicyOf(const NodeMdpSolution& solution) { return MakeTablePolicy(TablesOf(solution)); }
+std::shared_ptr<const Policy> PolicyOf(const GpuNodeMdpSolution& solution) {
+  return MakeGpuTablePolicy(TablesOf(solution));
+}
+
+// Solves each candidate and keeps the one that rejects least. solve(candidate, trial) also writes what the trial is
+// called by.
+template <class Solution, class Candidate, class Solve>
+absl::StatusOr<Solution> Choose(const Workload& workload, const std::vector<std::string>& rules,
+                                const std::vector<Candidate>& candidates, const IndexTrialOptions& options,
+                                const Solve& solve) {
+  if (candidates.empty()) return InvalidField("candidates", "an empty list", "one or more");
+  BERTH_ASSIGN_OR_RETURN(const IndexTrials trials, IndexTrials::Create(workload, options));
+  Solution best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Candidate& candidate : candidates) {
+    IndexTrial trial;
+    BERTH_ASSIGN_OR_RETURN(auto mdp, solve(candidate, trial));  // names what no trial can run
+    if (best.trials.empty()) BERTH_RETURN_IF_ERROR(TryRules(rules, workload, trials, best.trials));
+    BERTH_ASSIGN_OR_RETURN(trial.rejected_percent, trials.Rejected(*PolicyOf(mdp)));
+    if (Sum(trial) < least) {
+      least = Sum(trial);
+      best.mdp = std::move(mdp);
+    }
+    best.trials.push_back(std::move(trial));
   }
-  best.trials.push_back(std::move(trial));
+  return best;
 }
 
 }  // namespace
@@ -48,55 +67,42 @@ bool BeatsRules(const std::vector<IndexTrial>& trials) {
 }
 
 absl::StatusOr<IndexSolution> SolveIndex(const Workload& workload, const IndexOptions& options) {
-  IndexSolution best;
   if (!options.chooses_m) {
-    BERTH_ASSIGN_OR_RETURN(best.mdp, SolveNodeMdp(workload, options.mdp));
-    return best;
+    IndexSolution given;
+    BERTH_ASSIGN_OR_RETURN(given.mdp, SolveNodeMdp(workload, options.mdp));
+    return given;
   }
-  if (options.candidates.empty()) return InvalidField("candidates", "an empty list", "one or more");
-  double least = std::numeric_limits<double>::infinity();
-  for (const double m : options.candidates) {
+  const auto solve = [&](double m, IndexTrial& trial) {
     NodeMdpOptions mdp = options.mdp;
-    mdp.m = m;
-    BERTH_ASSIGN_OR_RETURN(NodeMdpSolution solution, SolveNodeMdp(workload, mdp));
-    BERTH_ASSIGN_OR_RETURN(const IndexTrials trials, IndexTrials::Create(workload, options.trial));
-    if (best.trials.empty()) BERTH_RETURN_IF_ERROR(TryRules({"best-fit"}, workload, trials, best.trials));
-    BERTH_ASSIGN_OR_RETURN(auto rejected, trials.Rejected(*MakeTablePolicy(TablesOf(solution))));
-    Keep({m, 0, "", std::move(rejected)}, std::move(solution), least, best);
-  }
-  return best;
+    mdp.m = trial.m = m;
+    return SolveNodeMdp(workload, mdp);
+  };
+  return Choose<IndexSolution>(workload, {"best-fit"}, options.candidates, options.trial, solve);
 }
 
 absl::StatusOr<GpuIndexSolution> SolveGpuIndex(const Workload& workload, const GpuIndexOptions& options) {
-  GpuIndexSolution best;
   if (!options.chooses) {
-    BERTH_ASSIGN_OR_RETURN(best.mdp, SolveGpuNodeMdp(workload, options.mdp));
-    return best;
+    GpuIndexSolution given;
+    BERTH_ASSIGN_OR_RETURN(given.mdp, SolveGpuNodeMdp(workload, options.mdp));
+    return given;
   }
-  if (options.candidates.empty()) return InvalidField("candidates", "an empty list", "one or more");
-  double least = std::numeric_limits<double>::infinity();
-  for (const GpuIndexOptions::Candidate& candidate : options.candidates) {
+  const auto solve = [&](const GpuIndexOptions::Candidate& candidate, IndexTrial& trial) {
     GpuNodeMdpOptions mdp = options.mdp;
-    mdp.m = candidate.m;
-    mdp.units = candidate.units;
-    BERTH_ASSIGN_OR_RETURN(GpuNodeMdpSolution solution, SolveGpuNodeMdp(workload, mdp));
-    BERTH_ASSIGN_OR_RETURN(const IndexTrials trials, IndexTrials::Create(workload, options.trial));
-    if (best.trials.empty()) {
-      BERTH_RETURN_IF_ERROR(TryRules({"best-fit", "fgd", "fgd-keep-empty"}, workload, trials, best.trials));
-    }
-    BERTH_ASSIGN_OR_RETURN(auto rejected, trials.Rejected(*MakeGpuTablePolicy(TablesOf(solution))));
-    Keep({candidate.m, candidate.units, "", std::move(rejected)}, std::move(solution), least, best);
-  }
-  return best;
+    mdp.m = trial.m = candidate.m;
+    mdp.units = trial.units = candidate.units;
+    return SolveGpuNodeMdp(workload, mdp);
+  };
+  return Choose<GpuIndexSolution>(workload, {"best-fit", "fgd", "fgd-keep-empty"}, options.candidates, options.trial,
+                                  solve);
 }
 
 absl::StatusOr<std::shared_ptr<const Policy>> MakeIndexPolicy(const Workload& workload) {
   if (LoadResourceOf(workload) == LoadResource::kGpu) {
-    BERTH_ASSIGN_OR_RETURN(GpuIndexSolution solution, SolveGpuIndex(workload, {}));
-    return MakeGpuTablePolicy(TablesOf(solution.mdp));
+    BERTH_ASSIGN_OR_RETURN(const GpuIndexSolution solution, SolveGpuIndex(workload, {}));
+    return PolicyOf(solution.mdp);
   }
   BERTH_ASSIGN_OR_RETURN(const IndexSolution solution, SolveIndex(workload, {}));
-  return MakeTablePolicy(TablesOf(solution.mdp));
+  return PolicyOf(solution.mdp);
 }
 
 }  // namespace berth

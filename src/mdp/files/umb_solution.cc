@@ -201,10 +201,7 @@ absl::Status CheckFits(const SparseMdp& mdp, const SolutionFile& file) {
                     fmt::format("{} to {}", lowest, mdp.num_actions(s) - 1));
     };
     BERTH_RETURN_IF_ERROR(check(solution.policy[s], mdp.is_terminal(s) ? -1 : 0));
-    for (int64_t i = 0;
-         !solution.optimal_begin.empty() && i < solution.optimal_begin[s + 1] - solution.optimal_begin[s]; ++i) {
-      BERTH_RETURN_IF_ERROR(check(solution.optimal_actions[solution.optimal_begin[s] + i], 0));
-    }
+    for (const int32_t action : solution.optimal(s)) BERTH_RETURN_IF_ERROR(check(action, 0));
   }
   return absl::OkStatus();
 }
@@ -249,7 +246,6 @@ void AddSolution(const SparseMdp& mdp, const SolutionFile& file, TarWriter& tar)
   add_numbers(umb::kValue, solution.values);
   add_numbers(umb::kLower, solution.lower);
   add_numbers(umb::kUpper, solution.upper);
-  const bool has_optimal = !solution.optimal_begin.empty();
   std::vector<bool> policy, optimal;
   for (StateIndex s = 0; s < mdp.num_states(); ++s) {
     const size_t first = policy.size();
@@ -258,13 +254,10 @@ void AddSolution(const SparseMdp& mdp, const SolutionFile& file, TarWriter& tar)
     policy.resize(first + num_choices, false);
     optimal.resize(first + num_choices, mdp.is_terminal(s));
     policy[first + static_cast<size_t>(std::max(solution.policy[s], 0))] = true;
-    for (int64_t i = has_optimal ? solution.optimal_begin[s] : 0; has_optimal && i < solution.optimal_begin[s + 1];
-         ++i) {
-      optimal[first + static_cast<size_t>(solution.optimal_actions[i])] = true;
-    }
+    for (const int32_t action : solution.optimal(s)) optimal[first + static_cast<size_t>(action)] = true;
   }
   tar.Add(ArrayName(umb::kPolicy, "choices"), PackedBits(policy));
-  if (has_optimal) tar.Add(ArrayName(umb::kOptimal, "choices"), PackedBits(optimal));
+  if (!solution.optimal_begin.empty()) tar.Add(ArrayName(umb::kOptimal, "choices"), PackedBits(optimal));
 }
 
 }  // namespace internal

@@ -1,7 +1,7 @@
 // Files that are cut off or bent: always an error or a whole model, never a crash (run under asan by test.sh).
 #include <cmath>
-#include <cstring>
 
+#include "mdp/files/archive_test_base.h"
 #include "mdp/files/support.h"
 #include "mdp/files/tar.h"
 
@@ -155,27 +155,15 @@ TEST(BrokenText, WithAnyByteChangedItIsAnErrorOrASoundModel) {
 }
 
 // Changes one entry of the small archive, and says what reading it says.
-class UmbEntryTest : public testing::Test {
+class UmbEntryTest : public ArchiveTest {
  protected:
   UmbEntryTest() {
     SmallArchive(folder_);
-    auto entries = internal::ReadTar(folder_.File("small.umb"), 1 << 20, [](std::string_view) { return true; });
-    EXPECT_TRUE(entries.ok()) << entries.status();
-    entries_ = *std::move(entries);
+    TakeEntries(folder_.File("small.umb"));
   }
 
-  absl::StatusOr<ModelFile> Read() const {
-    internal::TarWriter tar(folder_.File("changed.umb"));
-    for (const auto& [name, bytes] : entries_) tar.Add(name, bytes);
-    EXPECT_TRUE(tar.Close().ok());
-    return ReadModelFile(folder_.File("changed.umb"));
-  }
-  std::string Error() const {
-    const auto read = Read();
-    EXPECT_FALSE(read.ok());
-    EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument);
-    return std::string(read.status().message());
-  }
+  absl::StatusOr<ModelFile> Read() const { return ReadModelFile(Written()); }
+  std::string Error() const { return ErrorOf(Read()); }
   // In index.json.
   void Replace(const std::string& from, const std::string& to) {
     std::string& index = entries_["index.json"];
@@ -183,15 +171,6 @@ class UmbEntryTest : public testing::Test {
     ASSERT_NE(at, std::string::npos) << from << " in " << index;
     index.replace(at, from.size(), to);
   }
-  template <class T>
-  void Set(const std::string& name, size_t i, T value) {
-    std::string& bytes = entries_.at(name);
-    ASSERT_LE((i + 1) * sizeof(T), bytes.size());
-    std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
-  }
-
-  TempFolder folder_;
-  internal::TarEntries entries_;
 };
 
 TEST_F(UmbEntryTest, UnchangedIsTheModel) {

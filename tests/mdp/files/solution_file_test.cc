@@ -3,11 +3,10 @@
 #include "mdp/files/solution_file.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
+#include "mdp/files/archive_test_base.h"
 #include "mdp/files/support.h"
-#include "mdp/files/tar.h"
 #include "nlohmann/json.hpp"
 
 namespace berth::mdp {
@@ -154,33 +153,15 @@ TEST(SolutionFile, WhatDoesNotFitTheModelIsNotWritten) {
 }
 
 // Changes one entry of an archive, and says what reading its solution says.
-class SolutionEntryTest : public testing::Test {
+class SolutionEntryTest : public ArchiveTest {
  protected:
   SolutionEntryTest() {
     EXPECT_TRUE(WriteSolutionFile(folder_.File("solved.umb"), SmallModel(), solution_).ok());
-    auto entries = internal::ReadTar(folder_.File("solved.umb"), 1 << 20, [](std::string_view) { return true; });
-    EXPECT_TRUE(entries.ok()) << entries.status();
-    entries_ = *std::move(entries);
+    TakeEntries(folder_.File("solved.umb"));
   }
 
-  absl::StatusOr<SolutionFile> Read() const {
-    internal::TarWriter tar(folder_.File("changed.umb"));
-    for (const auto& [name, bytes] : entries_) tar.Add(name, bytes);
-    EXPECT_TRUE(tar.Close().ok());
-    return ReadSolutionFile(folder_.File("changed.umb"));
-  }
-  std::string Error() const {
-    const auto read = Read();
-    EXPECT_FALSE(read.ok());
-    EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument);
-    return std::string(read.status().message());
-  }
-  template <class T>
-  void Set(const std::string& name, size_t i, T value) {
-    std::string& bytes = entries_.at(name);
-    ASSERT_LE((i + 1) * sizeof(T), bytes.size());
-    std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T));
-  }
+  absl::StatusOr<SolutionFile> Read() const { return ReadSolutionFile(Written()); }
+  std::string Error() const { return ErrorOf(Read()); }
   // Changes what index.json says of the solution.
   std::string ErrorWith(const std::string& field, const nlohmann::json& value) {
     const std::string kept = entries_["index.json"];
@@ -194,9 +175,7 @@ class SolutionEntryTest : public testing::Test {
     return error;
   }
 
-  TempFolder folder_;
   SolutionFile solution_ = Solve(SmallModel(), kDiscounted);
-  internal::TarEntries entries_;
 };
 
 TEST_F(SolutionEntryTest, UnchangedIsTheSolution) {

@@ -111,8 +111,8 @@ std::string Difference(const SparseMdp& mdp, const Answer& answer, const ModelSo
     }
     const auto state = static_cast<StateIndex>(s);
     bool is_listed = mdp.is_terminal(state) && answer.policy[s] == -1;
-    for (int64_t i = one.optimal_begin[s]; i < one.optimal_begin[s + 1]; ++i) {
-      is_listed = is_listed || answer.policy[s] == mdp.ActionNumber(state, one.optimal_actions[i]);
+    for (const int32_t action : one.optimal(state)) {
+      is_listed = is_listed || answer.policy[s] == mdp.ActionNumber(state, action);
     }
     if (!is_listed) return fmt::format("action of {}", s);
   }
@@ -160,7 +160,7 @@ void ExpectEqualsOneProcess(const SparseMdp& mdp, const std::string& path, const
       EXPECT_EQ(Difference(mdp, *answer, *one), "");
       if (!first) first = answer;
       for (size_t s = 0; s < first->policy.size(); ++s) {
-        const bool is_tie = one->optimal_begin[s + 1] - one->optimal_begin[s] > 1;
+        const bool is_tie = one->optimal(static_cast<StateIndex>(s)).size() > 1;
         EXPECT_TRUE(is_tie || answer->policy[s] == first->policy[s]) << "state " << s;
       }
       EXPECT_EQ(answer->rounds, first->rounds);
