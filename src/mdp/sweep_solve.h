@@ -239,7 +239,7 @@ class SweepSolver {
   // From values whose bounds are wider than this share of the level the first steps are Jacobi's, to which the level
   // does not matter, until the bounds say where it is.
   static constexpr double kFirstWidth = 0.1;
-  static constexpr int64_t kFirstSweeps = 64;
+  static constexpr int64_t kFirstSweeps = 24;
   static constexpr int kStalledAtLevel = 6;  // after which the level moves by half
 
   double ErrorOf(double lower, double upper, const ResidualRange& range) const {
@@ -339,7 +339,7 @@ class SweepSolver {
   double lowest_level_ = -kInfinity;
   double highest_level_ = kInfinity;
   double level_ = 0;         // that the sweeps are made with
-  double level_step_ = 0.1;  // of the greatest rate, by which a rise of the values moves the level
+  double level_step_ = 0.4;  // of the greatest rate, by which a rise of the values moves the level
   int64_t first_sweeps_ = 0;
   int stalled_ = 0;
   bool is_mixed_ = false;

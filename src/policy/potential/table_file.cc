@@ -69,6 +69,11 @@ absl::StatusOr<ValueTable> TableFrom(const Json& json, const std::string& field)
 
 static_assert(std::endian::native == std::endian::little, "floats are stored as they lie in memory");
 
+absl::Status CheckGpuValues(const std::string& field, const GpuValueTable& table) {
+  if (table.value.size() == table.keys.size() * static_cast<size_t>(table.cpu_levels)) return absl::OkStatus();
+  return InvalidField(field + ".value", fmt::format("{} numbers", table.value.size()), "patterns x cpu_levels numbers");
+}
+
 absl::StatusOr<GpuValueTable> GpuTableFrom(const Json& json, const std::string& field) {
   if (!json.is_object()) return InvalidField(field, json.dump().substr(0, 64), "an object");
   GpuValueTable table;
@@ -82,7 +87,6 @@ absl::StatusOr<GpuValueTable> GpuTableFrom(const Json& json, const std::string& 
   table.cpu_unit_milli = NumberOr(json, "cpu_unit_milli", 0);
   const auto model = json.find("gpu_model");
   if (model != json.end() && model->is_string()) table.gpu_model = model->get<std::string>();
-  table.keys = GpuPatternKeys(table.devices, table.units);
   const auto value = json.find("value_base64");
   std::string bytes;
   if (value == json.end() || !value->is_string() ||
@@ -92,6 +96,9 @@ absl::StatusOr<GpuValueTable> GpuTableFrom(const Json& json, const std::string& 
   }
   table.value.resize(bytes.size() / sizeof(float));
   std::memcpy(table.value.data(), bytes.data(), bytes.size());
+  table.keys = GpuPatternKeys(table.devices, table.units);
+  // Here already: many tables of no values would make many keys of a short text.
+  BERTH_RETURN_IF_ERROR(CheckGpuValues(field, table));
   return table;
 }
 
@@ -122,11 +129,10 @@ absl::Status ValidateGpuTables(const std::vector<GpuValueTable>& tables) {
     BERTH_RETURN_IF_ERROR(check("cpu_levels", t.cpu_levels, kMostGpuLevels));
     BERTH_RETURN_IF_ERROR(check("cpu_milli", static_cast<double>(t.cpu_milli), static_cast<double>(kMaxCpuMilli)));
     BERTH_RETURN_IF_ERROR(check("cpu_unit_milli", t.cpu_unit_milli, static_cast<double>(kMaxCpuMilli)));
-    if (t.keys != GpuPatternKeys(t.devices, t.units) ||
-        t.value.size() != t.keys.size() * static_cast<size_t>(t.cpu_levels)) {
-      return InvalidField(fmt::format("gpu_tables[{}].value", i), fmt::format("{} numbers", t.value.size()),
-                          "patterns x cpu_levels numbers");
+    if (t.keys != GpuPatternKeys(t.devices, t.units)) {
+      return InvalidField(fmt::format("gpu_tables[{}].keys", i), "other keys", "as GpuPatternKeys");
     }
+    BERTH_RETURN_IF_ERROR(CheckGpuValues(fmt::format("gpu_tables[{}]", i), t));
     BERTH_RETURN_IF_ERROR(CheckFinite(fmt::format("gpu_tables[{}].value", i), t.value));
   }
   return absl::OkStatus();

@@ -138,9 +138,10 @@ TEST(GpuNodeMdp, KeepsNodesEmptyForPodsOfAllDevices) {
   const auto h = [&](std::vector<int32_t> used, double cpu) { return table.At(table.RowOf(used), cpu); };
   // A half pod is better put on a node that is in use than on an empty one.
   EXPECT_GT(h({2, 0}, 8000) - h({1, 0}, 4000), h({1, 0}, 4000) - h({0, 0}, 0));
-  // Less free is never worth more.
-  EXPECT_GE(h({0, 0}, 0), h({1, 0}, 0));
-  EXPECT_GE(h({1, 0}, 4000), h({1, 0}, 16'000));
+  // Less free is never worth more; some states are worth the same, to what the gain is solved to.
+  constexpr double kSame = 1e-5;
+  EXPECT_GE(h({0, 0}, 0), h({1, 0}, 0) - kSame);
+  EXPECT_GE(h({1, 0}, 4000), h({1, 0}, 16'000) - kSame);
 }
 
 TEST(GpuNodeMdp, RefusesByName) {
