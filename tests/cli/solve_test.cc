@@ -137,7 +137,7 @@ struct BadFlags {
   const char* message;
 };
 
-// Nothing is printed or drawn.
+// Nothing is printed or drawn, and no tables are written.
 void ExpectRefused(const std::vector<std::string>& command, const std::vector<BadFlags>& cases) {
   for (const BadFlags& c : cases) {
     std::vector<std::string> arguments = command;
@@ -148,6 +148,7 @@ void ExpectRefused(const std::vector<std::string>& command, const std::vector<Ba
     EXPECT_EQ(ran.out, "");
   }
   EXPECT_FALSE(std::filesystem::exists("x.svg"));
+  EXPECT_FALSE(std::filesystem::exists("x.json"));
 }
 
 TEST(SolveVerb, BadFlagsOfAWorkloadWithGpusAreNamed) {
@@ -171,6 +172,7 @@ TEST(SolveVerb, BadFlagsOfAWorkloadAreNamed) {
       {{"--plot", "x.svg", "--plot-x", "gpu"}, "--plot-x is \"gpu\", accepted: cpu or memory"},
       {{"--plot", "x.svg", "--plot-y", "cpu"}, "accepted: another resource than --plot-x"},
       {{"--m", "6", "--plot", "x.svg", "--plot-shape", "none"}, "--plot-shape is \"none\", accepted: host"},
+      {{"--m", "6", "--plot", "x.svg", "--plot-shape", "none", "--out", "x.json"}, "--plot-shape is \"none\""},
       {{"--method", "all"}, "--method requires --model"},
       {{"--model", "m.csv", "--workload", "vm-like"}, "--model excludes --workload"},
       {{"--model", "m.csv", "--out", "t"}, "--model excludes --out"}};
